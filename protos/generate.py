@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,11 +17,14 @@ ERROR_DETAILS = ("google/rpc/status.proto", "google/rpc/error_details.proto")
 
 def arguments(into: Path) -> list[str]:
     """The command line of protoc that writes stubs, their types and one descriptor set below *into*."""
+    plugins = Path(sys.executable).parent
     ours = sorted(str(path.relative_to(PROTOS)) for path in (PROTOS / "predmesh").rglob("*.proto"))
     return [
         "protoc",
         f"-I{PROTOS}",
         f"-I{PROTOS / 'vendor'}",
+        f"--plugin=protoc-gen-mypy={plugins / 'protoc-gen-mypy'}",
+        f"--plugin=protoc-gen-mypy_grpc={plugins / 'protoc-gen-mypy_grpc'}",
         f"--python_out={into}",
         f"--grpc_python_out={into}",
         f"--mypy_out=quiet:{into}",
@@ -33,15 +38,27 @@ def arguments(into: Path) -> list[str]:
     ]
 
 
-def main() -> None:
-    """Replaces the generated package by a fresh one."""
+def fingerprint() -> str:
+    """A hash of everything the stubs are made from, this file included."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for path in sorted(PROTOS.rglob("*.proto")):
+        digest.update(str(path.relative_to(PROTOS)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def main(words: list[str]) -> None:
+    """Replaces the generated package by a fresh one; with ``--if-changed`` only when protos/ has changed since."""
+    stamp, now = OUT / "predmesh" / "GENERATED_FROM", fingerprint()
+    if "--if-changed" in words and stamp.exists() and stamp.read_text() == now:
+        return
     with tempfile.TemporaryDirectory(dir=OUT) as scratch:
         if protoc.main(arguments(Path(scratch))) != 0:
             raise SystemExit("protoc failed; its message stands above")
         shutil.rmtree(OUT / "predmesh", ignore_errors=True)
         for made in ("predmesh", "descriptors.binpb"):
             (Path(scratch) / made).rename(OUT / made)
+        stamp.write_text(now)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
