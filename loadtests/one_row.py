@@ -1,7 +1,7 @@
 """Measures one-row flight predictions of a running mesh, closed loop, over REST (vegeta) and gRPC (ghz).
 
 Every request carries another flight; an answer other than 200/OK counts as failed and fails the run. The gateway's own
-answer (`/healthz`, no prediction behind it) is measured at the same concurrency in the same run, as the scale to read by.
+answer (`/healthz`, no prediction behind it) is measured at the same concurrency in the same run, as a scale.
 """
 
 from __future__ import annotations

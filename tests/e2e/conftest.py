@@ -1,0 +1,18 @@
+"""One real mesh for the end-to-end tests: Envoy, Triton, Redis and the five services, serving the flights."""
+
+from collections.abc import Iterator
+
+import pytest
+from predmesh_testing.running import RunningMesh, free_port
+
+
+@pytest.fixture(scope="session")
+def flights_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
+    """A running mesh with the flights model, its features materialised."""
+    mesh = RunningMesh(tmp_path_factory.mktemp("mesh"), free_port())
+    try:
+        mesh.predmesh("up", "--port", str(mesh.port))
+        mesh.python("examples/flights/setup.py")
+        yield mesh
+    finally:
+        mesh.predmesh("down")
