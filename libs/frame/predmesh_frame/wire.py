@@ -1,0 +1,151 @@
+"""Frames and tensors to their messages and back; what comes from outside is checked, sizes are left to the services."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from predmesh.type.v1 import frame_pb2, tensor_pb2
+
+from predmesh_frame import oip
+from predmesh_frame.columns import Array, Column, DataType, FrameError, Mask, object_array
+from predmesh_frame.frames import Frame
+
+_READABLE = {
+    DataType.BOOL: "bools",
+    DataType.INT32: "integers",
+    DataType.INT64: "integers",
+    DataType.FLOAT: "doubles",
+    DataType.DOUBLE: "doubles",
+    DataType.STRING: "strings",
+    DataType.BYTES: "bytes",
+    DataType.TIMESTAMP: "integers",
+}
+_TYPES = {int(type): type for type in DataType}
+
+
+def frame_to_proto(frame: Frame, *, readable: bool = False) -> frame_pb2.Frame:
+    """The message of *frame*; values travel packed, or as lists a person can read."""
+    columns = [column_to_proto(name, column, readable=readable) for name, column in frame.columns.items()]
+    return frame_pb2.Frame(rows=frame.rows, columns=columns)
+
+
+def frame_from_proto(pb: frame_pb2.Frame) -> Frame:
+    """The frame in *pb*, packed or readable; its arrays are read-only where they share the message's bytes.
+
+    Raises:
+        FrameError: a column has no name, a name twice, another number of rows, or values not of its type.
+    """
+    columns: dict[str, Column] = {}
+    for column in pb.columns:
+        if column.name in columns:
+            raise FrameError(column.name, "is there twice")
+        columns[column.name] = column_from_proto(column, pb.rows)
+    return Frame(pb.rows, columns)
+
+
+def column_to_proto(name: str, column: Column, *, readable: bool = False) -> frame_pb2.Column:
+    """The message of one column; an absent row holds zero, false, "" or no bytes unless it is packed."""
+    pb = frame_pb2.Column(name=name, type=column.type.value, row_shape=column.row_shape)  # type: ignore[arg-type]
+    if column.valid is not None and not column.valid.all():
+        pb.validity = column.valid.tobytes()
+    if column.type.packs and not readable:
+        pb.packed = np.ascontiguousarray(column.values, dtype=column.type.numpy).tobytes()
+    else:
+        target = getattr(pb, _READABLE[column.type])
+        target.SetInParent()
+        target.values.extend(_filled(column).ravel().tolist())
+    return pb
+
+
+def column_from_proto(pb: frame_pb2.Column, rows: int) -> Column:
+    """The column of *rows* rows in *pb*.
+
+    Raises:
+        FrameError: no name, no such type, or values that are not *rows* of it.
+    """
+    if not pb.name:
+        raise FrameError("", "a column has no name")
+    type = _TYPES.get(pb.type)
+    if type is None:
+        raise FrameError(pb.name, f"has no known type ({pb.type}); say DATA_TYPE_DOUBLE, DATA_TYPE_STRING, …")
+    if any(size < 1 for size in pb.row_shape):
+        raise FrameError(pb.name, f"row_shape {list(pb.row_shape)} has a dimension below 1")
+    shape = (rows, *pb.row_shape)
+    kind = pb.WhichOneof("values")
+    values = _unpacked(pb, type, shape) if kind == "packed" else _listed(pb, type, shape, kind)
+    return Column(type, values, _validity(pb, rows))
+
+
+def tensor_to_proto(name: str, array: Array) -> tensor_pb2.Tensor:
+    """The message of one tensor.
+
+    Raises:
+        FrameError: the element type has no name in the Open Inference Protocol.
+    """
+    try:
+        return tensor_pb2.Tensor(
+            name=name, datatype=oip.datatype_of(array.dtype), shape=array.shape, data=oip.to_raw(array)
+        )
+    except FrameError as error:
+        raise FrameError(name, error.reason) from None
+
+
+def tensor_from_proto(pb: tensor_pb2.Tensor) -> tuple[str, Array]:
+    """Name and array in *pb*; the array is read-only.
+
+    Raises:
+        FrameError: no name, an unknown datatype, or data of another length than the shape says.
+    """
+    if not pb.name:
+        raise FrameError("", "a tensor has no name")
+    try:
+        return pb.name, oip.from_raw(pb.datatype, pb.shape, pb.data)
+    except FrameError as error:
+        raise FrameError(pb.name, error.reason) from None
+
+
+def _filled(column: Column) -> Array:
+    if column.valid is None or column.valid.all():
+        return column.values
+    values = column.values.copy()
+    values[~column.valid] = column.type.empty
+    return values
+
+
+def _unpacked(pb: frame_pb2.Column, type: DataType, shape: tuple[int, ...]) -> Array:
+    if not type.packs:
+        raise FrameError(pb.name, f"is {type.name} and cannot be packed; send {_READABLE[type]}")
+    expected = prod(shape) * type.numpy.itemsize
+    data = pb.packed
+    if len(data) != expected:
+        raise FrameError(pb.name, f"holds {len(data)} packed bytes where {shape[0]} rows take {expected}")
+    values = np.frombuffer(data, dtype=np.uint8 if type is DataType.BOOL else type.numpy).reshape(shape)
+    return values != 0 if type is DataType.BOOL else values
+
+
+def _listed(pb: frame_pb2.Column, type: DataType, shape: tuple[int, ...], kind: str | None) -> Array:
+    if kind != _READABLE[type]:
+        allowed = _READABLE[type] + (" or packed" if type.packs else "")
+        raise FrameError(pb.name, f"is {type.name} and holds {kind or 'no values'}; send {allowed}")
+    values: Sequence[Any] = getattr(pb, kind).values
+    if len(values) != prod(shape):
+        raise FrameError(pb.name, f"holds {len(values)} values where {shape[0]} rows take {prod(shape)}")
+    if not type.packs:
+        return object_array(values, shape)
+    try:
+        return np.array(values, dtype=type.numpy).reshape(shape)
+    except OverflowError as error:
+        raise FrameError(pb.name, f"does not fit {type.name}: {error}") from None
+
+
+def _validity(pb: frame_pb2.Column, rows: int) -> Mask | None:
+    data = pb.validity
+    if not data:
+        return None
+    if len(data) != rows:
+        raise FrameError(pb.name, f"holds {len(data)} validity bytes where the frame has {rows} rows")
+    valid = np.frombuffer(data, dtype=np.uint8) != 0
+    return None if valid.all() else valid
