@@ -1,0 +1,1 @@
+"""The gateway: Envoy, configured by pure functions from settings to YAML."""

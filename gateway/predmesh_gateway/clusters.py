@@ -1,0 +1,96 @@
+"""What the gateway calls: prediction, and the collector of traces where there is one."""
+
+from __future__ import annotations
+
+from predmesh_gateway.envoy_types import Json, address, seconds, typed
+from predmesh_gateway.listener import TRACES
+from predmesh_gateway.routes import CLUSTER
+from predmesh_gateway.settings import Settings
+
+
+def clusters(settings: Settings) -> list[Json]:
+    """Every cluster."""
+    traces = [traces_cluster(settings.otlp_endpoint)] if settings.otlp_endpoint else []
+    return [prediction_cluster(settings), *traces]
+
+
+def prediction_cluster(settings: Settings) -> Json:
+    """Prediction's processes, watched by gRPC health checks.
+
+    While none is healthy calls go to all of them (Envoy's panic mode), so that what prediction itself says about its
+    trouble reaches the caller, and the first call after a restart succeeds.
+    """
+    return {
+        "name": CLUSTER,
+        "type": "STATIC",
+        "connect_timeout": seconds(settings.connect_timeout_seconds),
+        "lb_policy": "LEAST_REQUEST",
+        "per_connection_buffer_limit_bytes": 1024 * 1024,
+        "typed_extension_protocol_options": http2(),
+        "circuit_breakers": {"thresholds": [thresholds(settings)]},
+        "outlier_detection": {
+            "consecutive_5xx": 5,
+            "interval": "1s",
+            "base_ejection_time": "1s",
+            "max_ejection_time": "5s",
+            "max_ejection_percent": 50,
+        },
+        "health_checks": [health_check(settings)],
+        "load_assignment": endpoints(CLUSTER, settings.prediction_addresses),
+    }
+
+
+def thresholds(settings: Settings) -> Json:
+    """How much may be under way at once, and how much of it may be retries."""
+    return {
+        "max_connections": 1024,
+        "max_pending_requests": settings.max_requests,
+        "max_requests": settings.max_requests,
+        "retry_budget": {"budget_percent": {"value": settings.retry_budget_percent}, "min_retry_concurrency": 20},
+        "track_remaining": True,
+    }
+
+
+def health_check(settings: Settings) -> Json:
+    """One grpc.health.v1.Health/Check an interval and process."""
+    interval = seconds(settings.health_interval_seconds)
+    return {
+        "timeout": "1s",
+        "interval": interval,
+        "no_traffic_interval": interval,
+        "no_traffic_healthy_interval": interval,
+        "unhealthy_threshold": 2,
+        "healthy_threshold": 1,
+        "grpc_health_check": {"service_name": settings.health_service},
+    }
+
+
+def traces_cluster(endpoint: str) -> Json:
+    """The collector of traces, by name or number."""
+    return {
+        "name": TRACES,
+        "type": "STRICT_DNS",
+        "connect_timeout": "0.5s",
+        "typed_extension_protocol_options": http2(),
+        "load_assignment": endpoints(TRACES, (endpoint,)),
+    }
+
+
+def http2() -> Json:
+    """HTTP/2 with prior knowledge, kept alive."""
+    message = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    options = {"http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}}
+    return {message: typed(message, explicit_http_config=options)}
+
+
+def endpoints(cluster: str, addresses: tuple[str, ...]) -> Json:
+    """A ClusterLoadAssignment of equal endpoints."""
+    each = [{"endpoint": {"address": _upstream(text)}} for text in addresses]
+    return {"cluster_name": cluster, "endpoints": [{"lb_endpoints": each}]}
+
+
+def _upstream(text: str) -> Json:
+    found = address(text)
+    if "pipe" in found:
+        found["pipe"].pop("mode")
+    return found

@@ -1,0 +1,134 @@
+"""Which request goes where: gRPC and the contracts' REST paths to prediction; everything else is answered here."""
+
+from __future__ import annotations
+
+from predmesh_gateway.envoy_types import Json, seconds, typed
+from predmesh_gateway.settings import Settings
+
+CLUSTER = "prediction"
+TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
+STREAMS = (
+    "/predmesh.prediction.v1.PredictionService/StreamPredict",
+    "/inference.GRPCInferenceService/ModelStreamInfer",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    "/grpc.health.v1.Health/Watch",
+)
+GRPC_PREFIXES = ("/predmesh.", "/inference.", "/grpc.")
+POSTED = "/v1/models/.+:(predict|explain)|/v2/models/.+/infer"
+READ = "/|/v1/models(/[^:]*)?|/v2|/v2/.*"
+
+
+def route_config(settings: Settings) -> Json:
+    """The one virtual host."""
+    host: Json = {"name": "public", "domains": ["*"], "routes": routes(settings), "include_request_attempt_count": True}
+    if settings.cors_origins:
+        host["typed_per_filter_config"] = {"envoy.filters.http.cors": cors_policy(settings.cors_origins)}
+    return {"name": "public", "validate_clusters": True, "virtual_hosts": [host]}
+
+
+def routes(settings: Settings) -> list[Json]:
+    """The routes in order of precedence.
+
+    A transcoded call is matched twice: by its REST path, then by the gRPC path it became.
+    """
+    streams = [{"match": {"path": path, "grpc": {}}, "route": stream_action(settings)} for path in STREAMS]
+    unary = {"match": {"prefix": "/", "grpc": {}}, "route": unary_action(settings)}
+    web = {
+        "match": {"prefix": "/", "headers": [_content_type("application/grpc-web")]},
+        "route": unary_action(settings),
+    }
+    preflights = [_preflight(origin, settings) for origin in settings.cors_origins]
+    not_grpc = [_refuse({"prefix": prefix}, status=415) for prefix in GRPC_PREFIXES]
+    rest = [
+        {"match": {"safe_regex": {"regex": POSTED}, "headers": [_method("POST")]}, "route": unary_action(settings)},
+        _refuse({"safe_regex": {"regex": POSTED}}, status=405, allow="POST"),
+        {"match": {"safe_regex": {"regex": READ}, "headers": [_method("GET")]}, "route": unary_action(settings)},
+        _refuse({"safe_regex": {"regex": READ}}, status=405, allow="GET"),
+    ]
+    return [*streams, unary, web, *preflights, *not_grpc, *rest]
+
+
+def unary_action(settings: Settings) -> Json:
+    """A call with one answer: retried, and ended at its deadline."""
+    return {
+        "cluster": CLUSTER,
+        # `timeout` is ignored beside this; this one answers DEADLINE_EXCEEDED rather than UNAVAILABLE.
+        "max_stream_duration": _at_most(settings.request_timeout_seconds),
+        **({"retry_policy": retry_policy(settings.retries)} if settings.retries else {}),
+    }
+
+
+def stream_action(settings: Settings) -> Json:
+    """A stream: never retried, ended when nothing moves."""
+    return {
+        "cluster": CLUSTER,
+        "idle_timeout": seconds(settings.idle_timeout_seconds),
+        "max_stream_duration": _at_most(settings.stream_timeout_seconds),
+    }
+
+
+def retry_policy(retries: int) -> Json:
+    """Tries again where nothing can have been answered; every method behind the gateway is safe to retry."""
+    return {
+        "retry_on": "unavailable,connect-failure,refused-stream,reset",
+        "num_retries": retries,
+        "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
+        "retry_host_predicate": [
+            {
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
+            }
+        ],
+        "host_selection_retry_max_attempts": 3,
+    }
+
+
+def cors_policy(origins: tuple[str, ...]) -> Json:
+    """Lets pages of *origins* call REST and gRPC-Web and read what they need of the answer."""
+    return typed(
+        "envoy.extensions.filters.http.cors.v3.CorsPolicy",
+        allow_origin_string_match=[{"exact": origin} for origin in origins],
+        allow_methods="GET,POST,OPTIONS",
+        allow_headers="content-type,x-grpc-web,x-user-agent,grpc-timeout,x-request-id,inference-header-content-length",
+        expose_headers="grpc-status,grpc-message,grpc-status-details-bin,x-request-id,inference-header-content-length",
+        max_age="600",
+    )
+
+
+def _preflight(origin: str, settings: Settings) -> Json:
+    """Lets the CORS filter answer: it looks at routes to a cluster alone, but the call goes no further than it."""
+    asked = {"name": "access-control-request-method", "present_match": True}
+    match = {
+        "prefix": "/",
+        "headers": [_method("OPTIONS"), {"name": "origin", "string_match": {"exact": origin}}, asked],
+    }
+    return {"match": match, "route": unary_action(settings), "typed_per_filter_config": _UNTRANSCODED}
+
+
+# The transcoder stands before the router and would answer 404 first.
+_UNTRANSCODED = {TRANSCODER: typed("envoy.config.route.v3.FilterConfig", disabled=True, config={})}
+
+
+def _at_most(limit_seconds: float) -> Json:
+    limit = seconds(limit_seconds)
+    return {"max_stream_duration": limit, "grpc_timeout_header_max": limit}
+
+
+def _content_type(prefix: str) -> Json:
+    return {"name": "content-type", "string_match": {"prefix": prefix}}
+
+
+def _method(name: str) -> Json:
+    return {"name": ":method", "string_match": {"exact": name}}
+
+
+def _refuse(match: Json, *, status: int, allow: str = "") -> Json:
+    refusal: Json = {
+        "match": match,
+        "direct_response": {"status": status},
+        "typed_per_filter_config": _UNTRANSCODED,
+    }
+    if allow:
+        refusal["response_headers_to_add"] = [{"header": {"key": "allow", "value": allow}}]
+    return refusal

@@ -1,0 +1,81 @@
+"""A real Envoy, on a free port and with the gateway's own configuration, for as long as a test needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from predmesh_gateway import admin
+from predmesh_gateway.bootstrap import to_yaml
+from predmesh_gateway.envoy import argv
+from predmesh_gateway.settings import Settings
+
+START_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A running gateway."""
+
+    address: str
+    """Where it listens, `host:port`."""
+
+    settings: Settings
+    """As it was started, admin address and files included."""
+
+    process: subprocess.Popen[bytes]
+    """Envoy itself."""
+
+    @property
+    def url(self) -> str:
+        """The base of REST calls."""
+        return f"http://{self.address}"
+
+    def access_log(self) -> str:
+        """What was logged so far; Envoy writes it out after at most a second, at once when reopened."""
+        admin.get(self.settings.admin_address, "/reopen_logs", method="POST")
+        return Path(self.settings.access_log).read_text()
+
+
+@contextlib.contextmanager
+def running_gateway(settings: Settings, folder: Path) -> Iterator[Gateway]:
+    """Starts a gateway on a free loopback port, and ends it.
+
+    Args:
+        settings: what to serve; addresses and the access log are replaced by ones of this run.
+        folder: where its files go, short enough for unix sockets (100 characters).
+
+    Raises:
+        RuntimeError: it ended, or was not ready in time; the text holds its log.
+    """
+    settings = replace(
+        settings,
+        address="127.0.0.1:0",
+        admin_address=f"unix:{folder / 'admin.sock'}",
+        access_log=str(folder / "access.log"),
+    )
+    config, log = folder / "envoy.yaml", folder / "envoy.log"
+    config.write_text(to_yaml(settings))
+    with log.open("wb") as out:
+        process = subprocess.Popen(argv(settings, config), stdout=out, stderr=out)
+    try:
+        _wait_until_ready(process, settings, log)
+        yield Gateway(admin.listening_on(settings.admin_address), settings, process)
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
+        process.kill()
+        process.wait()
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], settings: Settings, log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while not admin.ready(settings.admin_address):
+        if process.poll() is not None or time.monotonic() > end:
+            raise RuntimeError(f"envoy did not start; its log:\n{log.read_text()}")
+        time.sleep(0.02)

@@ -1,0 +1,120 @@
+"""The configuration says what the gateway promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from predmesh_gateway.bootstrap import bootstrap, to_yaml
+from predmesh_gateway.clusters import clusters, prediction_cluster
+from predmesh_gateway.envoy_types import address, seconds
+from predmesh_gateway.filters import http_filters, transcoder
+from predmesh_gateway.listener import connection_manager, listener
+from predmesh_gateway.routes import STREAMS, routes
+from predmesh_gateway.settings import Settings, contract_descriptors
+
+
+def names(filters: list[dict[str, Any]]) -> list[str]:
+    return [one["name"].removeprefix("envoy.filters.http.") for one in filters]
+
+
+def test_the_same_settings_give_the_same_text():
+    assert to_yaml(Settings()) == to_yaml(Settings())
+
+
+def test_the_text_is_plain_yaml_of_the_bootstrap():
+    assert yaml.safe_load(to_yaml(Settings())) == bootstrap(Settings())
+
+
+def test_the_filters_stand_in_the_order_that_works():
+    chain = names(http_filters(Settings(cors_origins=("https://app.example",))))
+    assert chain == ["cors", "health_check", "grpc_web", "grpc_json_transcoder", "grpc_stats", "router"]
+
+
+def test_without_origins_there_is_no_cors():
+    assert "cors" not in names(http_filters(Settings()))
+
+
+@pytest.mark.parametrize("parameter", ["model", "version"])
+def test_a_query_parameter_cannot_override_the_path(parameter: str):
+    assert parameter in transcoder(Settings())["typed_config"]["ignored_query_parameters"]
+
+
+def test_the_transcoder_reads_the_installed_contracts():
+    assert transcoder(Settings())["typed_config"]["proto_descriptor"] == str(contract_descriptors())
+
+
+def test_a_given_descriptor_set_wins():
+    settings = Settings(descriptors=Path("other.binpb"))
+    assert transcoder(settings)["typed_config"]["proto_descriptor"] == "other.binpb"
+
+
+def test_the_port_is_not_shared_with_a_second_gateway():
+    assert listener(Settings())["enable_reuse_port"] is False
+
+
+@pytest.mark.parametrize("path", STREAMS)
+def test_a_stream_is_never_retried(path: str):
+    (route,) = [one["route"] for one in routes(Settings()) if one["match"].get("path") == path]
+    assert "retry_policy" not in route
+
+
+def test_a_unary_route_states_its_time_as_stream_duration_alone():
+    unary = [one["route"] for one in routes(Settings()) if one["match"].get("prefix") == "/"]
+    assert unary
+    for route in unary:
+        assert route["max_stream_duration"] == {"max_stream_duration": "30s", "grpc_timeout_header_max": "30s"}
+        assert "timeout" not in route
+
+
+def test_no_retries_when_none_are_wanted():
+    assert not [one for one in routes(Settings(retries=0)) if "retry_policy" in one.get("route", {})]
+
+
+def test_every_prediction_process_is_an_endpoint():
+    cluster = prediction_cluster(Settings(prediction_addresses=("unix:/run/a.sock", "127.0.0.1:9000")))
+    (locality,) = cluster["load_assignment"]["endpoints"]
+    assert [one["endpoint"]["address"] for one in locality["lb_endpoints"]] == [
+        {"pipe": {"path": "/run/a.sock"}},
+        {"socket_address": {"address": "127.0.0.1", "port_value": 9000}},
+    ]
+
+
+def test_traces_go_nowhere_by_default():
+    assert [one["name"] for one in clusters(Settings())] == ["prediction"]
+    assert "tracing" not in connection_manager(Settings())
+
+
+def test_traces_go_to_the_endpoint_given():
+    settings = Settings(otlp_endpoint="127.0.0.1:4317")
+    assert [one["name"] for one in clusters(settings)] == ["prediction", "otlp"]
+    assert "tracing" in connection_manager(settings)
+
+
+def test_the_access_log_can_be_turned_off():
+    assert "access_log" not in connection_manager(Settings(access_log=""))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("unix:/run/x.sock", {"pipe": {"path": "/run/x.sock", "mode": 0o600}}, id="unix"),
+        pytest.param("127.0.0.1:80", {"socket_address": {"address": "127.0.0.1", "port_value": 80}}, id="v4"),
+        pytest.param("[::1]:80", {"socket_address": {"address": "::1", "port_value": 80}}, id="v6"),
+    ],
+)
+def test_an_address_is_a_socket_or_host_and_port(text: str, expected: dict[str, Any]):
+    assert address(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "8080", ":8080", "host:", "host:http"])
+def test_anything_else_is_no_address(text: str):
+    with pytest.raises(ValueError, match="neither"):
+        address(text)
+
+
+@pytest.mark.parametrize(("value", "text"), [(1.0, "1s"), (0.25, "0.25s"), (30, "30s"), (0.0, "0s"), (100.0, "100s")])
+def test_durations_are_in_protobufs_json_form(value: float, text: str):
+    assert seconds(value) == text
