@@ -1,0 +1,1 @@
+"""Bundles: how `predmesh.yaml` is read, checked and compiled, where bundles are stored, and how services follow."""

@@ -1,0 +1,328 @@
+"""Keeps a service at the store's live generation: loads what is new, says so, flips, and drops what is old.
+
+Decides nothing about models: what loading and routing mean is the service's `Loader`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from predmesh_bundle.clock import FollowedClock
+from predmesh_bundle.generation import EMPTY, Generation
+from predmesh_bundle.store import HEARTBEAT_SECONDS, Member, Store, StoredBundle
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_SECONDS = 0.5
+"""Wait before a bundle that failed is tried again; doubles each time."""
+LAST_RETRY_SECONDS = 15.0
+"""Longest wait before a bundle that failed is tried again."""
+
+
+class Loader(Protocol):
+    """What a service does with bundles."""
+
+    async def load(self, bundle: StoredBundle) -> None:
+        """Get ready to serve *bundle*; again changes nothing. Whatever it raises says why it cannot."""
+        ...
+
+    async def unload(self, bundle_id: str) -> None:
+        """Let go of a bundle; one that is not loaded is no error."""
+        ...
+
+    async def flip(self, generation: Generation) -> None:
+        """Serve *generation* from now on. Bundles that failed to load are in it all the same."""
+        ...
+
+
+@dataclass(slots=True)
+class _Holding:
+    """What became of one bundle here."""
+
+    loaded: bool = False
+    routed: bool = False
+    """Whether requests may have reached it, so that it must drain before it goes."""
+    task: asyncio.Task[None] | None = None
+    """The load or unload at work."""
+    error: str | None = None
+    failed_for: int | None = None
+    """Number of the proposal that the last failure answered."""
+    failures: int = 0
+    due: float = 0.0
+    """Loop time before which nothing is tried again."""
+    unload_at: float | None = None
+
+    def failed(self, error: Exception, now: float) -> None:
+        """Note a failure and put the next attempt off."""
+        self.error = str(error) or type(error).__name__
+        self.due = now + min(FIRST_RETRY_SECONDS * 2**self.failures, LAST_RETRY_SECONDS)
+        self.failures = min(self.failures + 1, 16)
+
+    def succeeded(self) -> None:
+        """Note that the bundle is loaded."""
+        self.loaded, self.error, self.failures, self.due = True, None, 0, 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the store said when it was last read."""
+
+    signature: object
+    current: Generation
+    proposed: Generation | None
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """Bundles that must be here."""
+        return self.current.bundle_ids | (self.proposed.bundle_ids if self.proposed else frozenset())
+
+    @property
+    def new(self) -> frozenset[str]:
+        """Bundles that the proposal alone needs."""
+        return self.wanted - self.current.bundle_ids
+
+
+class Follower:
+    """Follows the store for as long as its block is open."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        service: str,
+        instance: str,
+        loader: Loader,
+        poll_seconds: float = 0.1,
+        drain_seconds: float = 5.0,
+    ) -> None:
+        """Follow *store* as *instance* of *service*.
+
+        Args:
+            store: what is followed.
+            service: what this is an instance of, e.g. `features`.
+            instance: name of this instance, unique in the mesh.
+            loader: what loads, unloads and routes.
+            poll_seconds: how often the store is looked at; a look costs three stats.
+            drain_seconds: how long a bundle stays loaded after the routes left it.
+        """
+        self.clock = FollowedClock()
+        self._store = store
+        self._service = service
+        self._instance = instance
+        self._loader = loader
+        self._poll_seconds = poll_seconds
+        self._drain_seconds = drain_seconds
+        self._holdings: dict[str, _Holding] = {}
+        self._seen: _Seen | None = None
+        self._flipped: Generation | None = None
+        self._flip_due = 0.0
+        self._answered: tuple[int, str | None] | None = None
+        self._problems: dict[str, str] = {}
+        self._changed = asyncio.Event()
+        self._tasks = asyncio.TaskGroup()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Start following; the first generation is loaded in the background."""
+        self._task = asyncio.create_task(self._run(), name=f"follower of {self._instance}")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop following and leave the mesh; what is loaded stays with the loader."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        self._attempt("member file", lambda: self._store.leave(self._instance))
+
+    @property
+    def generation(self) -> Generation:
+        """The generation that is routed; the empty one before the first."""
+        return self._flipped or EMPTY
+
+    def ready(self) -> bool:
+        """Whether the live generation is routed and all of it is loaded."""
+        seen = self._seen
+        return (
+            seen is not None
+            and self._flipped == seen.current
+            and all(self._loaded(each) for each in seen.current.bundle_ids)
+            and not self._problems
+        )
+
+    def problem(self) -> str | None:
+        """What keeps this service from serving all that is live; None where nothing does."""
+        live = self._seen.current.bundle_ids if self._seen else ()
+        broken = [
+            f"bundle {bundle_id} cannot be loaded: {holding.error}"
+            for bundle_id, holding in sorted(self._holdings.items())
+            if holding.error is not None and bundle_id in live
+        ]
+        return "; ".join([*self._problems.values(), *broken]) or None
+
+    async def _run(self) -> None:
+        async with self._tasks:
+            self._tasks.create_task(self._beat(), name=f"heartbeat of {self._instance}")
+            while True:
+                try:
+                    await self._step()
+                except Exception:
+                    log.exception("a step of the follower failed", extra={"instance": self._instance})
+                await self._pause()
+
+    async def _beat(self) -> None:
+        while True:
+            self._attempt("member file", self._announce)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    def _announce(self) -> None:
+        number = self._flipped.number if self._flipped else 0
+        self._store.announce(
+            Member(self._instance, self._service, os.getpid(), time.time(), socket.gethostname(), number)
+        )
+
+    async def _pause(self) -> None:
+        """Until a task here has ended, or it is time to look at the store again."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._poll_seconds):
+                await self._changed.wait()
+        self._changed.clear()
+
+    async def _step(self) -> None:
+        self._attempt("store", self._look)
+        if self._seen is None:
+            return
+        self._start_loads(self._seen)
+        if self._seen.proposed is not None:
+            self._answer(self._seen, self._seen.proposed)
+        await self._flip(self._seen.current)
+        self._drop_unused(self._seen)
+
+    def _look(self) -> None:
+        """Read the store where it has changed; on failure what was seen before stands."""
+        # The signature first: what changes while we read is then read again.
+        signature = self._store.signature()
+        if self._seen is not None and self._seen.signature == signature:
+            return
+        self.clock.follow(self._store.clock())
+        self._seen = _Seen(signature, self._store.current(), self._store.proposed())
+
+    def _start_loads(self, seen: _Seen) -> None:
+        for bundle_id in sorted(seen.wanted):
+            holding = self._holdings.setdefault(bundle_id, _Holding())
+            holding.unload_at = None
+            if not holding.loaded and holding.task is None and self._may_try(bundle_id, holding, seen):
+                self._start(holding, self._load(bundle_id, holding))
+
+    def _may_try(self, bundle_id: str, holding: _Holding, seen: _Seen) -> bool:
+        """A live bundle is tried again and again, a proposed one once a proposal: its deployer wants an answer."""
+        if holding.error is None:
+            return True
+        if bundle_id in seen.new:
+            return seen.proposed is not None and holding.failed_for != seen.proposed.number
+        return self._now() >= holding.due
+
+    async def _load(self, bundle_id: str, holding: _Holding) -> None:
+        proposed = self._seen.proposed if self._seen else None
+        try:
+            await self._loader.load(self._store.bundle(bundle_id))
+        except Exception as error:
+            log.warning("bundle cannot be loaded", extra={"bundle_id": bundle_id}, exc_info=True)
+            holding.failed_for = proposed.number if proposed else None
+            holding.failed(error, self._now())
+        else:
+            log.info("bundle loaded", extra={"bundle_id": bundle_id})
+            holding.succeeded()
+
+    def _answer(self, seen: _Seen, proposed: Generation) -> None:
+        """Acknowledge the proposal once all that is new is loaded; refuse it at the first failure."""
+        new = [(bundle_id, self._holdings[bundle_id]) for bundle_id in sorted(seen.new)]
+        errors = [f"{each}: {held.error}" for each, held in new if held.error and held.failed_for == proposed.number]
+        error = "; ".join(errors) or None
+        if (error is None and not all(held.loaded for _, held in new)) or self._answered == (proposed.number, error):
+            return
+        if self._attempt(
+            "answer",
+            lambda: self._store.acknowledge(proposed.number, self._instance, self._service, error),
+        ):
+            self._answered = (proposed.number, error)
+
+    async def _flip(self, current: Generation) -> None:
+        """Route the live generation once each of its bundles has been tried."""
+        if current == self._flipped or self._now() < self._flip_due:
+            return
+        if any(not self._loaded(each) and self._holdings[each].error is None for each in current.bundle_ids):
+            return
+        try:
+            await self._loader.flip(current)
+        except Exception as error:
+            self._problem("flip", f"generation {current.number} cannot be routed: {error}")
+            self._flip_due = self._now() + FIRST_RETRY_SECONDS
+            return
+        log.info("generation is live", extra={"generation": current.number})
+        self._problems.pop("flip", None)
+        self._flipped = current
+        for bundle_id in current.bundle_ids:
+            self._holdings[bundle_id].routed = True
+        self._attempt("member file", self._announce)
+
+    def _drop_unused(self, seen: _Seen) -> None:
+        used = seen.wanted | (self._flipped.bundle_ids if self._flipped else frozenset())
+        for bundle_id in sorted(self._holdings.keys() - used):
+            holding = self._holdings[bundle_id]
+            if holding.unload_at is None:
+                holding.unload_at = self._now() + (self._drain_seconds if holding.routed else 0.0)
+                if holding.task is not None:
+                    holding.task.cancel()
+            if holding.task is None and self._now() >= holding.unload_at:
+                self._start(holding, self._unload(bundle_id, holding))
+
+    async def _unload(self, bundle_id: str, holding: _Holding) -> None:
+        holding.loaded = False
+        try:
+            await self._loader.unload(bundle_id)
+        except Exception as error:
+            log.warning("bundle cannot be unloaded", extra={"bundle_id": bundle_id}, exc_info=True)
+            holding.failed(error, self._now())
+            holding.unload_at = holding.due
+        else:
+            log.info("bundle unloaded", extra={"bundle_id": bundle_id})
+            self._holdings.pop(bundle_id, None)
+
+    def _start(self, holding: _Holding, work: Coroutine[None, None, None]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            holding.task = None
+            self._changed.set()
+
+        holding.task = self._tasks.create_task(work)
+        holding.task.add_done_callback(ended)
+
+    def _loaded(self, bundle_id: str) -> bool:
+        holding = self._holdings.get(bundle_id)
+        return holding is not None and holding.loaded
+
+    def _attempt(self, what: str, act: Callable[[], None]) -> bool:
+        """Whether *act* went well; its failure is a problem of this service until it does."""
+        try:
+            act()
+        except Exception as error:
+            self._problem(what, str(error) or type(error).__name__)
+            return False
+        self._problems.pop(what, None)
+        return True
+
+    def _problem(self, what: str, text: str) -> None:
+        if self._problems.get(what) != text:
+            log.warning("the store cannot be followed as it should", extra={"part": what, "problem": text})
+        self._problems[what] = text
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,19 @@
+"""The right name that a wrong one was probably meant to be."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The one of *names* most like *name*; None where none is like it."""
+    by_lower = {each.lower(): each for each in names}
+    matches = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[matches[0]] if matches else None
+
+
+def hint(name: str, names: Iterable[str]) -> str:
+    """What to tell somebody who wrote *name*: the nearest of *names*, else all of them."""
+    names = list(names)
+    if close := nearest(name, names):
+        return f"did you mean {close!r}?"
+    return f"there are {', '.join(sorted(names))}" if names else "there are none"
