@@ -1,0 +1,1 @@
+"""The `predmesh` command: runs a mesh on one machine, and asks it for predictions."""

@@ -1,0 +1,127 @@
+"""The running supervisor, asked over its unix socket."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import xmlrpc.client
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.parsers.expat import ExpatError
+
+ANSWER_SECONDS = 5.0
+
+
+class SupervisorDown(Exception):
+    """Nothing answers at the supervisor's socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supervised:
+    """What the supervisor says about one program."""
+
+    name: str
+    state: str
+    """STARTING, RUNNING, BACKOFF, STOPPING, STOPPED, EXITED, FATAL or UNKNOWN."""
+    pid: int
+    """0 when there is no process."""
+    detail: str
+    """The supervisor's own words, e.g. why it waits."""
+
+
+class Supervisor:
+    """A connection to the supervisor at one socket; opened anew for each question."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def pid(self) -> int:
+        """The supervisor's own pid."""
+        with self._asking() as rpc:
+            return _whole(rpc.getPID())
+
+    def answers(self) -> bool:
+        """Whether it runs and is not about to end."""
+        try:
+            with self._asking() as rpc:
+                return str(_fields(rpc.getState())["statename"]) == "RUNNING"
+        except SupervisorDown:
+            return False
+
+    def programs(self) -> dict[str, Supervised]:
+        """Every program by name."""
+        with self._asking() as rpc:
+            answer = rpc.getAllProcessInfo()
+        assert isinstance(answer, list)
+        return {program.name: program for program in map(_supervised, answer)}
+
+    def start_waiting(self) -> None:
+        """Start now what waits for its next try."""
+        for program in self.programs().values():
+            if program.state in ("BACKOFF", "EXITED", "FATAL", "STOPPED"):
+                with self._asking() as rpc, contextlib.suppress(xmlrpc.client.Fault):
+                    rpc.startProcess(program_path(program.name), False)
+
+    def shut_down(self) -> None:
+        """Ask it to end every program and itself."""
+        with self._asking() as rpc:
+            rpc.shutdown()
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[Any]:
+        try:
+            with xmlrpc.client.ServerProxy("http://supervisor", transport=_UnixTransport(self._path)) as proxy:
+                yield proxy.supervisor
+        except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError, ExpatError) as error:
+            raise SupervisorDown(f"the supervisor does not answer at {self._path}: {error}") from error
+
+
+def program_path(name: str) -> str:
+    """*name* as the supervisor knows it, in whatever group it is."""
+    from predmesh_cli.topology import GATEWAY, SERVICES, Tier
+
+    tier = Tier.EDGE if name == GATEWAY else Tier.SERVICES if name in SERVICES else Tier.ENGINES
+    return f"{tier.name.lower()}:{name}"
+
+
+def _supervised(answer: Any) -> Supervised:
+    info = _fields(answer)
+    return Supervised(
+        name=str(info["name"]),
+        state=str(info["statename"]),
+        pid=_whole(info["pid"]),
+        detail=str(info["spawnerr"] or info["description"]),
+    )
+
+
+def _fields(answer: Any) -> dict[str, Any]:
+    assert isinstance(answer, dict)
+    return answer
+
+
+def _whole(answer: Any) -> int:
+    assert isinstance(answer, int)
+    return answer
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        return _UnixConnection(self._path)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("supervisor", timeout=ANSWER_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))

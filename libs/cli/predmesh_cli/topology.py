@@ -1,0 +1,212 @@
+"""Which programs make up a mesh on one machine, how each is started and asked for its health; a pure description."""
+
+from __future__ import annotations
+
+import enum
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from predmesh_cli.home import Home
+from predmesh_cli.launch import MARK
+from predmesh_cli.mesh_settings import MeshSettings
+from predmesh_cli.passwords import Passwords
+from predmesh_cli.ports import LOOPBACK
+
+SERVICES = ("features", "preprocessing", "inference", "explanation", "prediction")
+GATEWAY = "envoy"
+ENGINES = ("redis", "triton")
+PROGRAMS = (*ENGINES, *SERVICES, GATEWAY)
+"""Every program of a mesh, in the order in which people read them."""
+
+
+class Tier(enum.IntEnum):
+    """What ends before what: the supervisor ends the highest tier first."""
+
+    ENGINES = 100
+    SERVICES = 200
+    EDGE = 300
+
+
+class Kind(enum.Enum):
+    """How a program is asked for its health and its figures."""
+
+    SERVICE = "service"
+    REDIS = "redis"
+    TRITON = "triton"
+    ENVOY = "envoy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """One supervised program."""
+
+    name: str
+    kind: Kind
+    tier: Tier
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(repr=False)
+    """Everything that it gets; may hold passwords."""
+    directory: Path
+    address: str
+    """Where it answers health checks."""
+    metrics: str = ""
+    """Where its Prometheus metrics are, as a URL or `unix:` address; empty when it has none."""
+    death_signal: signal.Signals = signal.SIGKILL
+    """What it gets from the kernel when the supervisor ends."""
+    stop_seconds: int = 10
+    """Time between TERM and KILL."""
+    stop_as_group: bool = False
+    """Whether TERM goes to its children as well; KILL always does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    """Command lines of the servers that are not ours, as their owners' packages give them."""
+
+    redis: tuple[str, ...]
+    triton: tuple[str, ...]
+    envoy: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mesh:
+    """All that the description depends on."""
+
+    home: Home
+    settings: MeshSettings
+    passwords: Passwords = field(repr=False)
+    python: str
+    """The interpreter that runs the services."""
+    inherited: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What of the caller's environment every program sees."""
+
+    def socket(self, name: str) -> Path:
+        """The unix socket called *name*."""
+        assert self.settings.sockets is not None
+        return self.settings.sockets / f"{name}.sock"
+
+    def at(self, port: str) -> str:
+        """The loopback address of an internal port."""
+        return f"{LOOPBACK}:{self.settings.ports[port]}"
+
+    def unix(self, name: str) -> str:
+        """The gRPC address of a unix socket."""
+        return f"unix:{self.socket(name)}"
+
+    @property
+    def triton(self) -> str:
+        """Triton's gRPC address; it joins folder and port by a colon, also for a unix socket."""
+        return f"{self.unix('triton')}:1"
+
+    def environment(self, program: str, **own: str) -> dict[str, str]:
+        """The environment of *program*: what all share, the operator's variables, its own."""
+        return {
+            **self.inherited,
+            "PREDMESH_HOME": str(self.home.root),
+            "PREDMESH_STORE": str(self.home.store),
+            MARK: f"{self.home.root}:{program}",
+            **self.settings.environment,
+            **own,
+        }
+
+
+def topology(mesh: Mesh, engines: Engines) -> tuple[Program, ...]:
+    """The programs of *mesh*, in the order of PROGRAMS."""
+    return (
+        _redis(mesh, engines),
+        _triton(mesh, engines),
+        *(_service(mesh, name) for name in SERVICES),
+        _envoy(mesh, engines),
+    )
+
+
+def redis_url(mesh: Mesh, user: str) -> str:
+    """How *user* reaches the online store; a secret."""
+    return f"redis://{user}:{getattr(mesh.passwords, user)}@{mesh.at('redis')}/0"
+
+
+def _redis(mesh: Mesh, engines: Engines) -> Program:
+    return Program(
+        name="redis",
+        kind=Kind.REDIS,
+        tier=Tier.ENGINES,
+        argv=engines.redis,
+        environment=mesh.environment("redis"),
+        directory=mesh.home.redis_data,
+        address=redis_url(mesh, "watcher"),
+        death_signal=signal.SIGTERM,  # it then writes out what it holds
+        stop_seconds=20,
+    )
+
+
+def _triton(mesh: Mesh, engines: Engines) -> Program:
+    return Program(
+        name="triton",
+        kind=Kind.TRITON,
+        tier=Tier.ENGINES,
+        argv=engines.triton,
+        environment=mesh.environment("triton"),
+        directory=mesh.home.triton,
+        address=mesh.triton,
+        metrics=f"http://{mesh.at('triton_metrics')}/metrics",
+        death_signal=signal.SIGTERM,  # its parent then ends the models' processes and frees their memory
+        stop_seconds=16,  # Triton drains for up to 10 s, its parent waits 3 s more
+    )
+
+
+def _envoy(mesh: Mesh, engines: Engines) -> Program:
+    return Program(
+        name=GATEWAY,
+        kind=Kind.ENVOY,
+        tier=Tier.EDGE,
+        argv=engines.envoy,
+        environment=mesh.environment(GATEWAY),
+        directory=mesh.home.run,
+        address=mesh.unix("envoy-admin"),
+        metrics=mesh.unix("envoy-admin"),
+        stop_seconds=5,
+    )
+
+
+def _service(mesh: Mesh, name: str) -> Program:
+    prefix = name.upper()
+    own = {
+        f"{prefix}_ADDRESS": mesh.unix(name),
+        f"{prefix}_INSTANCE": f"{name}-1",
+        f"{prefix}_METRICS_ADDRESS": mesh.at(f"{name}_metrics"),
+        **_knows(mesh, name),
+    }
+    return Program(
+        name=name,
+        kind=Kind.SERVICE,
+        tier=Tier.SERVICES,
+        argv=(mesh.python, "-m", f"predmesh_{name}"),
+        environment=mesh.environment(name, **own),
+        directory=mesh.home.run,
+        address=mesh.unix(name),
+        metrics=f"http://{mesh.at(f'{name}_metrics')}/metrics",
+        stop_seconds=15,
+    )
+
+
+def _knows(mesh: Mesh, name: str) -> Mapping[str, str]:
+    """Whom service *name* depends on: it gets their addresses, and nobody else's password."""
+    triton = mesh.triton
+    depends: dict[str, dict[str, str]] = {
+        "features": {
+            "PREDMESH_REDIS_URL": redis_url(mesh, "features"),
+            "PREDMESH_REDIS_WRITE_URL": redis_url(mesh, "writer"),
+        },
+        "inference": {"PREDMESH_TRITON_ADDRESS": triton, "INFERENCE_TRITON_ADDRESS": triton},
+        "prediction": {
+            "PREDMESH_TRITON_ADDRESS": triton,
+            "PREDICTION_TRITON_ADDRESS": triton,
+            **{f"PREDICTION_{stage.upper()}_ADDRESS": mesh.unix(stage) for stage in _STAGES},
+        },
+    }
+    return depends.get(name, {})
+
+
+_STAGES: Sequence[str] = ("features", "preprocessing", "explanation")

@@ -1,0 +1,162 @@
+"""Writes down all that the programs of a mesh read when they start."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from predmesh_gateway import bootstrap, envoy
+from predmesh_gateway.settings import Settings as GatewaySettings
+from predmesh_inference import tritonserver
+
+from predmesh_cli import launch
+from predmesh_cli.home import Home
+from predmesh_cli.mesh_settings import MeshSettings
+from predmesh_cli.passwords import passwords, write_private
+from predmesh_cli.ports import LOOPBACK
+from predmesh_cli.redis_server import acl, configuration, redis_binary
+from predmesh_cli.supervisor_ini import supervisor_ini
+from predmesh_cli.topology import PROGRAMS, Engines, Mesh, Program, topology
+
+INHERITED = frozenset(
+    {"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PREDMESH_TOOLS", "XDG_RUNTIME_DIR"}
+)
+INHERITED_PREFIXES = (
+    *("LC_", "OTEL_", "CUDA_", "NVIDIA_"),
+    *("FEATURES_", "PREPROCESSING_", "INFERENCE_", "EXPLANATION_", "PREDICTION_"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A mesh with its programs."""
+
+    mesh: Mesh
+    programs: tuple[Program, ...]
+
+    @property
+    def supervisor_socket(self) -> Path:
+        """Where the supervisor answers."""
+        return self.mesh.socket("supervisor")
+
+    @property
+    def gateway_url(self) -> str:
+        """The base of REST calls."""
+        return f"http://{LOOPBACK}:{self.mesh.settings.port}"
+
+    def program(self, name: str) -> Program:
+        """The program called *name*."""
+        return next(program for program in self.programs if program.name == name)
+
+
+def describe(home: Home, settings: MeshSettings) -> Described:
+    """The mesh of *home*; its passwords are made where they are missing."""
+    mesh = Mesh(
+        home=home,
+        settings=settings,
+        passwords=passwords(home.secrets),
+        python=sys.executable,
+        inherited=inherited(os.environ),
+    )
+    return Described(mesh, topology(mesh, _engines(mesh)))
+
+
+def inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    """What of *environ* the programs get: nothing that they could not need, so no secret of the caller's shell."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name in INHERITED or (name.startswith(INHERITED_PREFIXES) and not _chosen(name))
+    }
+
+
+def _chosen(name: str) -> bool:
+    """Whether the mesh itself chooses *name*, e.g. FEATURES_ADDRESS."""
+    return name.endswith(("_ADDRESS", "_INSTANCE"))
+
+
+def _engines(mesh: Mesh) -> Engines:
+    return Engines(
+        redis=(str(redis_binary().path), str(mesh.home.run / "redis.conf")),
+        triton=tuple(tritonserver.words(triton_settings(mesh))),
+        envoy=tuple(envoy.argv(gateway_settings(mesh), mesh.home.run / "envoy.yaml")),
+    )
+
+
+def triton_settings(mesh: Mesh) -> tritonserver.TritonSettings:
+    """How this mesh's Triton is started."""
+    return tritonserver.TritonSettings(
+        repository=mesh.home.triton,
+        address=mesh.triton,
+        metrics_address=mesh.at("triton_metrics"),
+        shm_prefix=mesh.home.shm_prefix,
+    )
+
+
+def gateway_settings(mesh: Mesh) -> GatewaySettings:
+    """How this mesh's gateway is configured."""
+    return GatewaySettings(
+        address=f"{LOOPBACK}:{mesh.settings.port}",
+        admin_address=mesh.unix("envoy-admin"),
+        prediction_addresses=(mesh.unix("prediction"),),
+    )
+
+
+def write(described: Described) -> None:
+    """Write the configuration of every program and of the supervisor."""
+    mesh = described.mesh
+    run = mesh.home.run
+    assert mesh.settings.sockets is not None
+    mesh.settings.sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(run / "users.acl", acl(mesh.passwords))
+    write_private(run / "redis.conf", _redis_configuration(mesh))
+    write_private(run / "envoy.yaml", bootstrap.to_yaml(gateway_settings(mesh)))
+    for program in described.programs:
+        write_private(mesh.home.programs / f"{program.name}.json", spec(program, mesh.home.record(program.name)))
+    write_private(mesh.home.supervisor_configuration, _supervisor(described))
+
+
+def spec(program: Program, record: Path) -> str:
+    """What the launcher needs to become *program*."""
+    document = {
+        "argv": program.argv,
+        "environment": dict(program.environment),
+        "directory": str(program.directory),
+        "death_signal": int(program.death_signal),
+        "record": str(record),
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def launcher() -> Sequence[str]:
+    """The command that stands before every program: an interpreter without site packages, up in 20 ms."""
+    return (sys.executable, "-I", "-S", launch.__file__)
+
+
+def _redis_configuration(mesh: Mesh) -> str:
+    return configuration(
+        port=mesh.settings.ports["redis"],
+        socket=mesh.socket("redis"),
+        data=mesh.home.redis_data,
+        acl_file=mesh.home.run / "users.acl",
+        max_memory_mb=mesh.settings.redis_max_memory_mb,
+    )
+
+
+def _supervisor(described: Described) -> str:
+    home = described.mesh.home
+    return supervisor_ini(
+        described.programs,
+        run=home.run,
+        logs=home.logs,
+        socket=described.supervisor_socket,
+        launcher=launcher(),
+        specs=home.programs,
+    )
+
+
+__all__ = ["PROGRAMS", "Described", "describe", "write"]
