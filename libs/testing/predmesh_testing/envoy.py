@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from predmesh_gateway import admin
@@ -52,11 +52,12 @@ def running_gateway(settings: Settings, folder: Path) -> Iterator[Gateway]:
     Raises:
         RuntimeError: it ended, or was not ready in time; the text holds its log.
     """
-    settings = replace(
-        settings,
-        address="127.0.0.1:0",
-        admin_address=f"unix:{folder / 'admin.sock'}",
-        access_log=str(folder / "access.log"),
+    settings = settings.model_copy(
+        update={
+            "address": "127.0.0.1:0",
+            "admin_address": f"unix:{folder / 'admin.sock'}",
+            "access_log": str(folder / "access.log"),
+        }
     )
     config, log = folder / "envoy.yaml", folder / "envoy.log"
     config.write_text(to_yaml(settings))
