@@ -98,13 +98,27 @@ def clock_to_json(clock: Clock) -> str:
     return json.dumps(_document(clock))
 
 
+def clock_to_text(clock: Clock) -> str:
+    """What `parse_clock` reads as *clock*."""
+    match clock:
+        case FixedClock(time):
+            return _rfc3339(time)
+        case ShiftedClock(shift):
+            return f"{shift:+.6f}".rstrip("0").rstrip(".") + "s"
+    return "system"
+
+
 def _document(clock: Clock) -> dict[str, Any]:
     match clock:
         case FixedClock(time):
-            return {"mode": "fixed", "time": time.astimezone(UTC).isoformat().replace("+00:00", "Z")}
+            return {"mode": "fixed", "time": _rfc3339(time)}
         case ShiftedClock(shift):
             return {"mode": "shifted", "seconds": shift}
     return {"mode": "system"}
+
+
+def _rfc3339(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _shifted(shift: float) -> Clock:

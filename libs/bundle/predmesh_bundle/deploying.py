@@ -102,7 +102,7 @@ def undeploy(
         try:
             store.current().find(name, version or "")
         except UnknownModel as error:
-            raise DeployError(f"{error}; `predmesh models` lists what is live") from error
+            raise DeployError(f"{error} (`predmesh models` lists what is live)") from error
         models = without_model(store.current().models, name, version)
         return _bring_live(store, models, timeout_seconds, on_progress or _quiet)
 

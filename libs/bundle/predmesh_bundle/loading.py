@@ -100,8 +100,10 @@ class _Check:
                 self._note(rules.tensor_source_rules(inputs, inference))
         if outputs is not None and inference is not None:
             self._note(rules.output_source_rules(outputs, inference))
-            if explanation is not None:
-                self._note(rules.explanation_rules(explanation, outputs, inference), "explanation")
+        if explanation is not None and outputs is not None:
+            self._note(rules.explained_output_rules(explanation, outputs), "explanation")
+        if explanation is not None and inference is not None:
+            self._note(rules.explained_model_rules(explanation, inference), "explanation")
         if policies is not None:
             declared = {"features": bool(values.get("features")), "explanation": bool(values.get("explanation"))}
             self._note(rules.policy_rules(policies, **declared), "policies")
@@ -173,7 +175,9 @@ def _validated(kind: type[_Part], value: Any) -> _Part:
 
 
 def _problems(document: Document, error: ValidationError, prefix: _Path) -> list[Problem]:
-    return [_problem(document, each, prefix) for each in error.errors()]
+    # A list whose items are all broken is also "too short" to pydantic; its writer would not see it that way.
+    told = (each for each in error.errors() if not (each["type"] == "too_short" and each["input"]))
+    return [_problem(document, each, prefix) for each in told]
 
 
 def _problem(document: Document, error: ErrorDetails, prefix: _Path) -> Problem:
@@ -196,7 +200,29 @@ def _message(error: ErrorDetails, path: _Path) -> str:
             return f"{key}: {error['ctx']['error']}"
         case "string_type":
             return f"{key}: {error['input']!r} is no text: put it in quotes"
+        case "too_short":
+            return f"{key}: at least one is needed"
+        case "bool_type":
+            return f"{key}: {_shown(error['input'])} is neither true nor false"
+        case kind if kind in _NOUNS:
+            return f"{key}: {_shown(error['input'])} is no {_NOUNS[kind]}"
     return f"{key}: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+_NOUNS = {
+    "int_type": "whole number",
+    "int_from_float": "whole number",
+    "float_type": "number",
+    "tuple_type": "list",
+    "dict_type": "mapping",
+    "model_type": "mapping of keys and values",
+    "model_attributes_type": "mapping of keys and values",
+}
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def _choices(error: ErrorDetails) -> list[str]:

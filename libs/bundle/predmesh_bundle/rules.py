@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from math import prod
 
 from predmesh_frame import DataType
 
@@ -96,14 +97,13 @@ def tensor_source_rules(inputs: Sequence[Input], inference: Inference) -> Found:
     """Whether each of the model's tensors comes from somewhere, where neither features nor preprocessing make them."""
     known = {each.name: each for each in inputs}
     for index, tensor in enumerate(inference.inputs):
-        for name in sources(inference.inputs, tensor):
+        path = ("inference", "inputs", index)
+        names = sources(inference.inputs, tensor)
+        for name in names:
             if name not in known:
-                yield (
-                    ("inference", "inputs", index),
-                    f"without `preprocessing`, {name!r} must be an input; {hint(name, known)}",
-                )
-            elif problem := _unfit(known[name], tensor):
-                yield ("inference", "inputs", index), problem
+                yield path, f"without `preprocessing`, {name!r} must be an input; {hint(name, known)}"
+            elif problem := _unfit(known[name], tensor, alone=len(names) == 1):
+                yield path, f"{problem}: add `preprocessing`, or correct either"
 
 
 def sources(tensors: Sequence[TensorSpec], tensor: TensorSpec) -> tuple[str, ...]:
@@ -140,13 +140,17 @@ def output_source_rules(outputs: Sequence[Output], inference: Inference) -> Foun
             yield from _prefixed(("outputs", index), _reading_rules(output, tensor))
 
 
-def explanation_rules(explanation: Explanation, outputs: Sequence[Output], inference: Inference) -> Found:
-    """Whether the model can be explained as the bundle says."""
+def explained_output_rules(explanation: Explanation, outputs: Sequence[Output]) -> Found:
+    """Whether the output that is explained can be."""
     known = {each.name: each for each in outputs}
     if explanation.output not in known:
         yield ("output",), f"there is no output {explanation.output!r}; {hint(explanation.output, known)}"
     elif not is_number(known[explanation.output].type):
         yield ("output",), f"only a number can be explained; {explanation.output!r} is none"
+
+
+def explained_model_rules(explanation: Explanation, inference: Inference) -> Found:
+    """Whether the method can read the model."""
     frameworks = EXPLAINABLE[explanation.method]
     if inference.framework not in frameworks:
         yield ("method",), f"{explanation.method} reads {', '.join(frameworks)}, not {inference.framework}"
@@ -189,10 +193,16 @@ def _tensor_rules(tensor: TensorSpec) -> Found:
         yield ("feature_names",), message
 
 
-def _unfit(given: Input, tensor: TensorSpec) -> str | None:
+def _unfit(given: Input, tensor: TensorSpec, *, alone: bool) -> str | None:
     text = given.type in (DataType.STRING, DataType.BYTES)
     if text != (tensor.datatype == "BYTES"):
-        return f"{given.name!r} is of type {_type(given)} and does not fit into {tensor.datatype}: add `preprocessing`"
+        return f"{given.name!r} is of type {_type(given)} and does not fit into {tensor.datatype}"
+    if not (given.required or given.default is not None or text or tensor.datatype.startswith("FP")):
+        return f"{tensor.datatype} cannot hold a missing {given.name!r}; give that input a default"
+    if not alone and given.shape:
+        return f"{given.name!r} is no single value and cannot stand beside others"
+    if alone and -1 not in tensor.shape and prod(given.shape) != prod(tensor.shape):
+        return f"{given.name!r} has the shape {list(given.shape)}, its tensor {list(tensor.shape)}"
     return None
 
 

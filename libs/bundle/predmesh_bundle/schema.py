@@ -81,7 +81,16 @@ def _within_positive(value: float) -> float:
 
 
 def _version(value: object) -> object:
+    if isinstance(value, float):
+        raise ValueError(f"{value!r} is no whole number: versions count up from 1")
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _join_key(value: object, info: ValidationInfo) -> object:
+    """An input that says `entity_key: true` fills the join key of its own name."""
+    if isinstance(value, bool):
+        return info.data.get("name") if value else None
+    return value
 
 
 def _relative(value: str) -> str:
@@ -97,6 +106,7 @@ Seconds = Annotated[float, BeforeValidator(_duration), AfterValidator(_within_po
 RelativePath = Annotated[str, Text(min_length=1), AfterValidator(_relative)]
 ModelName = Annotated[str, Text(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 Version = Annotated[str, BeforeValidator(_version), Text(pattern=r"^[0-9]+$", max_length=18)]
+JoinKeyName = Annotated[str | None, BeforeValidator(_join_key)]
 FieldName = Annotated[str, Text(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 TensorName = Annotated[str, Text(pattern=r"^[A-Za-z_][A-Za-z0-9_.:/-]{0,254}$")]
 # 19000 to 19999 are protobuf's own.
@@ -136,7 +146,7 @@ class Input(Part):
     """Whether each row must bring it."""
     default: Any = None
     """Value of a row that does not bring it."""
-    entity_key: str | None = None
+    entity_key: JoinKeyName = None
     """Join key that it fills in feature look-ups; `true` in the file means its own name."""
     personal: bool = False
     """Whether it is data about a person."""
@@ -144,13 +154,6 @@ class Input(Part):
     """Whether it names the person that the row is about."""
     example: Any
     """A typical value: shown in the documentation and used to warm up."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _own_name(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or not isinstance(data.get("entity_key"), bool):
-            return data
-        return data | {"entity_key": data.get("name") if data["entity_key"] else None}
 
 
 class FeatureSet(Part):

@@ -58,7 +58,7 @@ async def following(
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what others write into files wakes nobody
             await asyncio.sleep(0.002)
 
 

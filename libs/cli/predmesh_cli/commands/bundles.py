@@ -1,0 +1,211 @@
+"""`predmesh check`, `new`, `deploy`, `undeploy`, `models` and `clock`: everything about bundles and what is live."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from predmesh_bundle.clock import ClockError, clock_to_text, parse_clock
+from predmesh_bundle.compiling import check_bundle
+from predmesh_bundle.deploying import DeployError
+from predmesh_bundle.deploying import deploy as deploy_bundle
+from predmesh_bundle.deploying import undeploy as undeploy_model
+from predmesh_bundle.generation import Generation
+from predmesh_bundle.loading import FILE, load_bundle
+from predmesh_bundle.problems import BundleError
+from predmesh_bundle.skeleton import SkeletonError, Template, write_skeleton
+from predmesh_bundle.store import Store, StoreError
+from rich.markup import escape
+from rich.table import Table
+
+from predmesh_cli import console
+from predmesh_cli.errors import CliError, ExitCode
+from predmesh_cli.home import Home
+from predmesh_cli.options import DEFAULT_HOME, HomeOption, JsonOption
+
+app = typer.Typer()
+
+FolderArgument = Annotated[Path, typer.Argument(help=f"The bundle: the folder that holds {FILE}.")]
+TimeoutOption = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that the services may take.")]
+
+
+@app.command()
+def check(folder: FolderArgument, as_json: JsonOption = False) -> None:
+    """Check a bundle as a deploy would, and tell everything that is wrong with it."""
+    try:
+        with console.progress(f"checking {folder}"):
+            bundle = check_bundle(folder).bundle
+    except BundleError as error:
+        if as_json:
+            console.print_json({"ok": False, "problems": _problems(error)})
+            raise typer.Exit(ExitCode.FAILED) from None
+        raise _broken(folder, error) from None
+    if as_json:
+        console.print_json({"ok": True, "name": bundle.name, "version": bundle.version, "problems": []})
+    else:
+        console.out.print(f"[green]{escape(str(folder))} is a bundle[/]: {bundle.name}, version {bundle.version}")
+        console.out.print(f"Bring it live with `predmesh deploy {escape(str(folder))}`.")
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the model, e.g. my-model; the folder is called the same.")],
+    template: Annotated[Template, typer.Option("--template", help="What it begins as.")] = Template.SKLEARN,
+    parent: Annotated[Path, typer.Option("--in", help="Folder to make it in.")] = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Make the folder of a new bundle: predmesh.yaml, train.py and a README."""
+    try:
+        folder = write_skeleton(name, template, parent)
+    except SkeletonError as error:
+        raise CliError(str(error), code=ExitCode.USAGE) from None
+    if as_json:
+        console.print_json({"folder": str(folder), "template": template.value})
+        return
+    path = escape(str(folder))
+    console.out.print(f"[green]{path} is there[/]: a {template.value} model to make yours.")
+    console.out.print(f"Next: `uv run {path}/train.py`, then `predmesh deploy {path}`.")
+
+
+@app.command()
+def deploy(
+    folder: FolderArgument,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put it in place of a live version of its number.")
+    ] = False,
+    default: Annotated[
+        bool, typer.Option("--default/--no-default", help="Whether requests that name no version come here.")
+    ] = True,
+    timeout: TimeoutOption = 120.0,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring a bundle live: every service loads it, then the routes flip; on any trouble what was live stays."""
+    store = _store(home)
+    begin = time.monotonic()
+    with _told(folder), console.progress(f"deploying {folder}") as shown:
+        generation = deploy_bundle(
+            store, folder, replace=replace, default=default, timeout_seconds=timeout, on_progress=shown.step
+        )
+        bundle = load_bundle(folder)
+    model = generation.find(bundle.name, bundle.version)
+    if as_json:
+        console.print_json({"generation": generation.number, **model.model_dump()})
+        return
+    took = time.monotonic() - begin
+    console.out.print(f"[green]{model.name} version {model.version} is live[/] as {model.bundle_id} ({took:.1f} s)")
+    if not model.default:
+        console.out.print(f"Requests that name no version go to version {generation.find(model.name).version}.")
+    if not any(each.live(time.time()) for each in store.members()):
+        console.out.print("No mesh is running here; `predmesh up` starts one that serves it.")
+
+
+@app.command()
+def undeploy(
+    name: Annotated[str, typer.Argument(help="Name of the model.")],
+    version: Annotated[str | None, typer.Option("--version", help="Only this version.", show_default="all")] = None,
+    timeout: TimeoutOption = 120.0,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a model, or one version of it, out of the mesh; requests under way are answered."""
+    with _told(), console.progress(f"taking {name} out") as shown:
+        generation = undeploy_model(_store(home), name, version, timeout_seconds=timeout, on_progress=shown.step)
+    if as_json:
+        console.print_json({"generation": generation.number, "models": _models(generation)})
+        return
+    what = f"{name} version {version}" if version else name
+    console.out.print(f"[green]{escape(what)} is no longer live[/]")
+    if left := generation.versions(name):
+        console.out.print(f"Requests that name no version go to version {next(x.version for x in left if x.default)}.")
+
+
+@app.command()
+def models(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """List the live models."""
+    store = _store(home)
+    with _told():
+        generation = store.current()
+        if as_json:
+            console.print_json({"generation": generation.number, "models": _models(generation)})
+        elif generation.models:
+            console.out.print(_table(store, generation))
+            console.out.print(f"Generation {generation.number}.")
+        else:
+            console.out.print(
+                "No model is live. `predmesh new NAME` begins one, `predmesh deploy DIR` brings one live."
+            )
+
+
+@app.command()
+def clock(
+    setting: Annotated[
+        str | None,
+        typer.Argument(
+            help="`system`, a time such as 2013-12-31T23:59:00Z, or a shift such as +3600s; else it is shown."
+        ),
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Show or set the mesh's clock, by which the ages of features are judged."""
+    store = _store(home)
+    with _told():
+        if setting is not None:
+            store.set_clock(parse_clock(setting))
+        shown = store.clock()
+    if as_json:
+        console.print_json({"setting": clock_to_text(shown), "now": shown.now().isoformat()})
+    else:
+        console.out.print(f"The mesh's clock is {clock_to_text(shown)}: it is now {shown.now():%Y-%m-%dT%H:%M:%SZ}.")
+
+
+@contextlib.contextmanager
+def _told(folder: Path | None = None) -> Iterator[None]:
+    """What goes wrong with bundles and stores, as this program's errors."""
+    try:
+        yield
+    except BundleError as error:
+        raise _broken(folder or Path(), error) from None
+    except (DeployError, StoreError) as error:
+        raise CliError(str(error)) from None
+    except ClockError as error:
+        raise CliError(str(error), code=ExitCode.USAGE) from None
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise CliError(f"the store cannot be used: {what}", hint="look at its rights and at free disk space") from None
+
+
+def _broken(folder: Path, error: BundleError) -> CliError:
+    lines = [str(folder / each.file) + str(each).removeprefix(each.file) for each in error.problems]
+    count = f"{len(lines)} problems" if len(lines) > 1 else "a problem"
+    text = "\n  ".join([f"{folder} has {count}", *lines])
+    return CliError(text, hint=f"mend what is named, then `predmesh check {folder}`; docs/bundle.md explains every key")
+
+
+def _problems(error: BundleError) -> list[dict[str, Any]]:
+    return [{"file": each.file, "line": each.line, "message": each.message} for each in error.problems]
+
+
+def _store(home: Path) -> Store:
+    named = os.environ.get("PREDMESH_STORE")
+    return Store(Path(named).expanduser().resolve() if named else Home.at(home).store)
+
+
+def _models(generation: Generation) -> list[dict[str, Any]]:
+    return [each.model_dump() for each in generation.models]
+
+
+def _table(store: Store, generation: Generation) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("MODEL", "VERSION", "DEFAULT", "DEPLOYED", "BUNDLE"):
+        table.add_column(heading, no_wrap=True)
+    for each in generation.models:
+        deployed = f"{store.bundle(each.bundle_id).stored_time:%Y-%m-%d %H:%M}"
+        table.add_row(each.name, each.version, "yes" if each.default else "", deployed, each.bundle_id)
+    return table
