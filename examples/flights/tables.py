@@ -144,17 +144,13 @@ def plane_history(flights: pl.DataFrame, planes: pl.DataFrame) -> pl.DataFrame:
         arrivals(flights)
         .filter(pl.col("tailnum").is_not_null())
         .sort("tailnum", "known", "scheduled_departure", "flight_id")
-        .with_columns(pl.col("known").alias("event_timestamp"))
+        .with_columns(pl.col("known").alias("event_timestamp"), pl.lit(1, pl.Int64).alias("one"))
     )
-    week = by_arrival.rolling("event_timestamp", period="7d", group_by="tailnum").agg(pl.len().alias("flights"))
-    recent = (
-        by_arrival.with_columns(week["flights"].cast(pl.Int64))
-        .with_columns(
-            _last(pl.col("arrival_delay"), 5).alias("plane_arrival_delay_minutes_5"),
-            _last(pl.col("late"), 20).alias("plane_late_share_20"),
-        )
-        .unique(keys, keep="last", maintain_order=True)
-    )
+    recent = by_arrival.with_columns(
+        pl.col("one").rolling_sum_by("event_timestamp", "7d").over("tailnum").alias("flights"),
+        _last(pl.col("arrival_delay"), 5).alias("plane_arrival_delay_minutes_5"),
+        _last(pl.col("late"), 20).alias("plane_late_share_20"),
+    ).unique(keys, keep="last", maintain_order=True)
     return (
         recent.join(planes, on="tailnum", how="left")
         .select(
