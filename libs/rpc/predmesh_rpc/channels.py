@@ -1,0 +1,147 @@
+"""Channels to other services: unix socket or TCP, with the deadline and ids of the request at hand on every call."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+
+from predmesh_rpc import context, deadline
+from predmesh_rpc.addresses import host_and_port, socket_path
+from predmesh_rpc.tracing import client_interceptors
+from predmesh_rpc.translate import translate
+
+__all__ = ["MeshChannel", "connect", "translate"]
+
+LONGEST_MESSAGE_BYTES = 256 * 1024 * 1024
+"""Longest answer taken from a service of the mesh."""
+
+
+def connect(
+    address: str,
+    *,
+    safe_to_retry: Sequence[str] = (),
+    longest_message_bytes: int = LONGEST_MESSAGE_BYTES,
+    traced: bool = False,
+) -> MeshChannel:
+    """A channel to *address*, for generated stubs; ``async with`` closes it. Needs a running loop.
+
+    It connects when first used, and again, within a second, after the peer was gone. A call takes the time that is
+    left of the ambient deadline (or its own ``timeout``, if that is less), the request id and the trace context.
+
+    Args:
+        address: ``unix:/path`` or ``host:port``.
+        safe_to_retry: ``package.Service/Method`` or ``package.Service``; only these are retried, on UNAVAILABLE,
+            up to three attempts within the deadline.
+        longest_message_bytes: longest answer taken.
+        traced: whether calls make spans, for when tracing is on.
+
+    Raises:
+        AddressError: the address is none.
+    """
+    path = socket_path(address)
+    if path is None:
+        host_and_port(address)
+    target = address if path is None else f"unix:{path.absolute()}"
+    options = _options(safe_to_retry, longest_message_bytes)
+    return MeshChannel(grpc.aio.insecure_channel(target, options=options, interceptors=client_interceptors(traced)))
+
+
+class MeshChannel(grpc.aio.Channel):
+    """A channel whose calls take the ambient deadline and ids along.
+
+    It wraps the channel's callables once a stub, for an interceptor of grpc.aio costs a task a call.
+    """
+
+    def __init__(self, inner: grpc.aio.Channel) -> None:
+        self._inner = inner
+
+    def unary_unary(self, *args: Any, **kwargs: Any) -> Any:
+        """Callable of a method with one request and one answer."""
+        return _Outgoing(self._inner.unary_unary(*args, **kwargs))
+
+    def unary_stream(self, *args: Any, **kwargs: Any) -> Any:
+        """Callable of a method with one request and a stream of answers."""
+        return _Outgoing(self._inner.unary_stream(*args, **kwargs))
+
+    def stream_unary(self, *args: Any, **kwargs: Any) -> Any:
+        """Callable of a method with a stream of requests and one answer."""
+        return _Outgoing(self._inner.stream_unary(*args, **kwargs))
+
+    def stream_stream(self, *args: Any, **kwargs: Any) -> Any:
+        """Callable of a method with a stream of requests and a stream of answers."""
+        return _Outgoing(self._inner.stream_stream(*args, **kwargs))
+
+    async def close(self, grace: float | None = None) -> None:
+        """End the channel and, after *grace* seconds, its calls."""
+        await self._inner.close(grace)
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        """The state of the connection."""
+        return self._inner.get_state(try_to_connect)
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        """Return once the state is another one."""
+        await self._inner.wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        """Return once the peer is connected."""
+        await self._inner.channel_ready()
+
+    async def __aenter__(self) -> MeshChannel:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+def allowed(timeout: float | None) -> float | None:
+    """Seconds a call may take: the least of *timeout* and the ambient deadline; None if neither is set."""
+    left = deadline.remaining()
+    if timeout is None:
+        return None if left == math.inf else left
+    return min(timeout, left)
+
+
+class _Outgoing:
+    __slots__ = ("_inner",)
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __call__(self, *args: Any, timeout: float | None = None, metadata: Any = None, **rest: Any) -> Any:
+        return self._inner(*args, timeout=allowed(timeout), metadata=context.joined(metadata), **rest)
+
+
+def _options(safe_to_retry: Sequence[str], longest_message_bytes: int) -> list[tuple[str, int | str]]:
+    return [
+        ("grpc.max_receive_message_length", longest_message_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_metadata_size", 64 * 1024),
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.keepalive_time_ms", 20_000),
+        ("grpc.keepalive_timeout_ms", 5_000),
+        ("grpc.initial_reconnect_backoff_ms", 50),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1_000),
+        ("grpc.service_config", service_config(safe_to_retry)),
+    ]
+
+
+def service_config(safe_to_retry: Sequence[str]) -> str:
+    """The gRPC service config, as JSON, that retries the given methods and no others."""
+    if not safe_to_retry:
+        return "{}"
+    policy = {
+        "maxAttempts": 3,
+        "initialBackoff": "0.02s",
+        "maxBackoff": "0.2s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    names = [dict(zip(("service", "method"), name.split("/"), strict=False)) for name in safe_to_retry]
+    throttling = {"maxTokens": 100, "tokenRatio": 0.1}
+    return json.dumps({"methodConfig": [{"name": names, "retryPolicy": policy}], "retryThrottling": throttling})
