@@ -1,24 +1,64 @@
-"""The `predmesh` command line: mounts the commands and turns errors into messages and exit codes."""
+"""The `predmesh` command line: finds the commands and turns errors into messages and exit codes."""
 
 from __future__ import annotations
 
+import importlib
 import sys
+from typing import Any
 
 import typer
+import typer.core
+import typer.main
 
 from predmesh_cli import console
-from predmesh_cli.commands import lifecycle
 from predmesh_cli.errors import CliError
+
+COMMANDS = {
+    "up": "lifecycle",
+    "down": "lifecycle",
+    "status": "watching",
+    "logs": "watching",
+    "predict": "predictions",
+    "explain": "predictions",
+    "models": "bundles",
+    "new": "bundles",
+    "check": "bundles",
+    "deploy": "bundles",
+    "undeploy": "bundles",
+    "clock": "bundles",
+    "doctor": "machine",
+    "version": "machine",
+}
+"""Every command, in the order in which people read them, and its module below ``commands``."""
+
+
+class LazyCommands(typer.core.TyperGroup):
+    """Imports a command's module when it is called: those of bundles alone take half a second."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name; None where there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"predmesh_cli.commands.{COMMANDS[cmd_name]}")
+        return typer.main.get_group(module.app).get_command(ctx, cmd_name)
+
 
 app = typer.Typer(
     name="predmesh",
-    help="Runs a mesh of model services on this machine, deploys models to it, and asks it for predictions.",
+    cls=LazyCommands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (lifecycle,):
-    app.add_typer(part.app)
+
+
+@app.callback()
+def root() -> None:
+    """Run a mesh of model services on this machine, deploy models to it, and ask it for predictions."""
 
 
 def main() -> None:

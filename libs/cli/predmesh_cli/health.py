@@ -5,11 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from predmesh_cli.topology import Kind, Program
 
+if TYPE_CHECKING:
+    from grpc_health.v1.health_pb2_grpc import HealthStub
+    from redis.asyncio import Redis
+
 ASK_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """What a program says about one thing that it needs."""
+
+    name: str
+    serving: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +31,8 @@ class Health:
     serving: bool
     detail: str = ""
     """What is wrong, in words; empty when nothing is."""
+    dependencies: tuple[Dependency, ...] = ()
+    """What it needs, where it tells."""
 
 
 async def ask_all(programs: Sequence[Program], *, gateway_url: str) -> dict[str, Health]:
@@ -48,26 +62,64 @@ def _asked(program: Program, gateway_url: str) -> Coroutine[None, None, Health]:
 
 async def _grpc(address: str) -> Health:
     import grpc
-    from grpc_health.v1 import health_pb2
     from grpc_health.v1.health_pb2_grpc import HealthStub
 
     async with grpc.aio.insecure_channel(address, options=(("grpc.enable_http_proxy", 0),)) as channel:
+        stub = HealthStub(channel)
         try:
-            answer = await HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=ASK_SECONDS)
+            serving = await _serving(stub, "")
+            names = await _dependency_names(stub)
+            found = await asyncio.gather(*(_serving(stub, name) for name in names))
         except grpc.aio.AioRpcError as error:
-            return Health(
-                False, "does not answer" if error.code() is grpc.StatusCode.UNAVAILABLE else str(error.details())
-            )
-    return Health(answer.status == health_pb2.HealthCheckResponse.SERVING, "")
+            down = error.code() is grpc.StatusCode.UNAVAILABLE
+            return Health(False, "does not answer" if down else str(error.details()))
+    dependencies = tuple(Dependency(name, ok) for name, ok in zip(names, found, strict=True))
+    return Health(serving, _waits_for(serving, dependencies), dependencies)
 
 
-async def _redis(url: str) -> Health:
+async def _serving(stub: HealthStub, name: str) -> bool:
+    from grpc_health.v1 import health_pb2
+
+    answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=ASK_SECONDS)
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+async def _dependency_names(stub: HealthStub) -> list[str]:
+    """What the process calls its dependencies; none when it does not tell.
+
+    grpc.health.v1 as Python has it cannot list; predmesh_rpc answers an unknown name with the known ones.
+    """
+    import grpc
+
+    try:
+        await _serving(stub, "dependencies")
+    except grpc.aio.AioRpcError as error:
+        told = (error.details() or "").partition("known: ")[2]
+        # Services have a package, so a dot; dependencies have none.
+        return [name for name in told.split(", ") if name and "." not in name]
+    return []
+
+
+def _waits_for(serving: bool, dependencies: Sequence[Dependency]) -> str:
+    down = [each.name for each in dependencies if not each.serving]
+    if down:
+        return f"{'without' if serving else 'waits for'} {', '.join(down)}"
+    return "" if serving else "not ready"
+
+
+def redis_client(url: str, *, timeout_seconds: float) -> Redis:
+    """A client that tries once; its default retries would hold an answer back for seconds."""
     from redis.asyncio import Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
+
+    return Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=timeout_seconds)
+
+
+async def _redis(url: str) -> Health:
     from redis.exceptions import RedisError
 
-    client = Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=ASK_SECONDS)
+    client = redis_client(url, timeout_seconds=ASK_SECONDS)
     try:
         await cast(Awaitable[bool], client.ping())
     except (RedisError, OSError) as error:

@@ -77,6 +77,8 @@ class Mesh:
     home: Home
     settings: MeshSettings
     passwords: Passwords = field(repr=False)
+    store: Path
+    """Folder of bundles and generations."""
     python: str
     """The interpreter that runs the services."""
     inherited: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -105,7 +107,7 @@ class Mesh:
         return {
             **self.inherited,
             "PREDMESH_HOME": str(self.home.root),
-            "PREDMESH_STORE": str(self.home.store),
+            "PREDMESH_STORE": str(self.store),
             MARK: f"{self.home.root}:{program}",
             **self.settings.environment,
             **own,

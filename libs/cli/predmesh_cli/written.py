@@ -22,11 +22,9 @@ from predmesh_cli.redis_server import acl, configuration, redis_binary
 from predmesh_cli.supervisor_ini import supervisor_ini
 from predmesh_cli.topology import PROGRAMS, Engines, Mesh, Program, topology
 
-INHERITED = frozenset(
-    {"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PREDMESH_TOOLS", "XDG_RUNTIME_DIR"}
-)
+INHERITED = frozenset({"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR"})
 INHERITED_PREFIXES = (
-    *("LC_", "OTEL_", "CUDA_", "NVIDIA_"),
+    *("LC_", "OTEL_", "CUDA_", "NVIDIA_", "PREDMESH_"),
     *("FEATURES_", "PREPROCESSING_", "INFERENCE_", "EXPLANATION_", "PREDICTION_"),
 )
 
@@ -59,10 +57,17 @@ def describe(home: Home, settings: MeshSettings) -> Described:
         home=home,
         settings=settings,
         passwords=passwords(home.secrets),
+        store=store_folder(home, os.environ),
         python=sys.executable,
         inherited=inherited(os.environ),
     )
     return Described(mesh, topology(mesh, _engines(mesh)))
+
+
+def store_folder(home: Home, environ: Mapping[str, str]) -> Path:
+    """Where bundles and generations are: PREDMESH_STORE, else in the home."""
+    named = environ.get("PREDMESH_STORE")
+    return Path(named).expanduser().resolve() if named else home.store
 
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:
@@ -76,7 +81,7 @@ def inherited(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _chosen(name: str) -> bool:
     """Whether the mesh itself chooses *name*, e.g. FEATURES_ADDRESS."""
-    return name.endswith(("_ADDRESS", "_INSTANCE"))
+    return name == launch.MARK or name.endswith(("_ADDRESS", "_INSTANCE", "_URL"))
 
 
 def _engines(mesh: Mesh) -> Engines:
