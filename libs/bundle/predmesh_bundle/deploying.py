@@ -11,8 +11,9 @@ from pathlib import Path
 
 from predmesh_bundle.compiling import compile_bundle
 from predmesh_bundle.generation import Generation, LiveModel, UnknownModel, with_model, without_model
+from predmesh_bundle.members import Acknowledgement, Member
 from predmesh_bundle.schema import Bundle
-from predmesh_bundle.store import Acknowledgement, Member, Store, identify
+from predmesh_bundle.store import Store, identify
 
 POLL_SECONDS = 0.05
 """How often the members' answers are looked at."""
@@ -211,6 +212,7 @@ def _only_deployer(store: Store) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
+        store.sweep()
         yield
 
 

@@ -1,6 +1,8 @@
 """Files that are there whole or not at all, also after a power cut."""
 
 import os
+import shutil
+import stat
 import uuid
 from pathlib import Path
 
@@ -44,3 +46,20 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def seal(folder: Path) -> None:
+    """Make every file read-only and wait until the disk holds it all."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            path.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+            sync_file(path)
+    sync_folder(folder)
+
+
+def discard(folder: Path) -> None:
+    """Remove *folder* and all that is in it, where it is there."""
+    if folder.exists():
+        shutil.rmtree(folder)

@@ -16,7 +16,8 @@ from typing import Protocol, Self
 
 from predmesh_bundle.clock import FollowedClock
 from predmesh_bundle.generation import EMPTY, Generation
-from predmesh_bundle.store import HEARTBEAT_SECONDS, Member, Store, StoredBundle
+from predmesh_bundle.members import HEARTBEAT_SECONDS, Acknowledgement, Member
+from predmesh_bundle.store import Store, StoredBundle
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +132,8 @@ class Follower:
 
     async def __aenter__(self) -> Self:
         """Start following; the first generation is loaded in the background."""
+        # Before anything is loaded, so that a deployer knows whom to wait for.
+        self._attempt("member file", self._announce)
         self._task = asyncio.create_task(self._run(), name=f"follower of {self._instance}")
         return self
 
@@ -249,10 +252,8 @@ class Follower:
         error = "; ".join(errors) or None
         if (error is None and not all(held.loaded for _, held in new)) or self._answered == (proposed.number, error):
             return
-        if self._attempt(
-            "answer",
-            lambda: self._store.acknowledge(proposed.number, self._instance, self._service, error),
-        ):
+        answer = Acknowledgement(self._instance, self._service, error is None, error or "")
+        if self._attempt("answer", lambda: self._store.acknowledge(proposed.number, answer)):
             self._answered = (proposed.number, error)
 
     async def _flip(self, current: Generation) -> None:

@@ -68,7 +68,14 @@ EMPTY = Generation(number=0)
 
 
 def with_model(models: Iterable[LiveModel], added: LiveModel) -> tuple[LiveModel, ...]:
-    """*models* with *added* in place of its own name and version; the first of a name is its default in any case."""
+    """*models* with *added* in place of its own name and version.
+
+    Where *added* is no default, the default stays where it is; a model that had none before gets it all the same.
+    """
+    models = list(models)
+    if not added.default:
+        held = any(each.default for each in models if (each.name, each.version) == (added.name, added.version))
+        added = added.model_copy(update={"default": held})
     others = [each for each in models if (each.name, each.version) != (added.name, added.version)]
     if added.default:
         others = [each.model_copy(update={"default": False}) if each.name == added.name else each for each in others]

@@ -1,11 +1,11 @@
 """The store of bundles and generations, a folder: what is in it and how it changes; not who may change it when."""
 
+import contextlib
 import json
 import os
+import re
 import shutil
-import socket
-import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,21 +13,18 @@ from typing import TYPE_CHECKING
 
 from predmesh_bundle.clock import Clock, ClockError, clock_from_json, clock_to_json
 from predmesh_bundle.content import content_hash
-from predmesh_bundle.durable import sync_file, sync_folder, write_atomically
+from predmesh_bundle.durable import discard, seal, sync_folder, write_atomically
 from predmesh_bundle.generation import EMPTY, Generation
+from predmesh_bundle.members import Acknowledgement, Member, read_acknowledgements, read_members
 from predmesh_bundle.schema import Bundle, bundle_name
 
 if TYPE_CHECKING:
     from predmesh_bundle.read_plan import ReadPlan
 
-HEARTBEAT_SECONDS = 1.0
-"""How often a member says that it lives."""
-STALE_SECONDS = 5.0
-"""Silence after which a member whose process cannot be seen counts as dead."""
-LOST_SECONDS = 60.0
-"""Silence after which a member counts as dead even though its process is there."""
 STAMP = ".stored.json"
 """File in a stored bundle that says when it was stored; no part of its content."""
+
+_INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class StoreError(Exception):
@@ -57,46 +54,6 @@ class StoredBundle:
         return ReadPlan.from_json(path.read_text())
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A running service instance that loads generations."""
-
-    instance: str
-    """Its name, unique in the mesh."""
-    service: str
-    """What it is an instance of."""
-    pid: int
-    """Its process."""
-    heartbeat: float
-    """When it last said that it lives, Unix time."""
-    host: str = ""
-    """Machine that its process runs on; empty where unknown."""
-    generation: int = 0
-    """Number of the generation that it routes."""
-
-    def live(self, now: float) -> bool:
-        """Whether it is alive at *now*: heard of lately, or still there with its event loop busy."""
-        silence = now - self.heartbeat
-        return silence <= STALE_SECONDS or (silence <= LOST_SECONDS and self._process_is_here())
-
-    def _process_is_here(self) -> bool:
-        return self.host == socket.gethostname() and Path(f"/proc/{self.pid}").exists()
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledgement:
-    """What one member says of a proposed generation."""
-
-    instance: str
-    """Who says it."""
-    service: str
-    """What it is an instance of; empty where unknown."""
-    ok: bool
-    """Whether it has loaded all that is new."""
-    error: str = ""
-    """Why not."""
-
-
 class Store:
     """Bundles, generations, who follows them, and the mesh's clock."""
 
@@ -123,9 +80,9 @@ class Store:
         try:
             return Generation.model_validate_json(path.read_bytes())
         except FileNotFoundError as error:
-            raise StoreError(f"generation {number} is named but {path} is missing: deploy anew") from error
+            raise StoreError(f"{path} is missing: {self._mending()}") from error
         except ValueError as error:
-            raise StoreError(f"{path} is damaged: deploy anew") from error
+            raise StoreError(f"{path} is damaged: {self._mending()}") from error
 
     def generations(self) -> list[int]:
         """Numbers of all generations that were ever written, smallest first."""
@@ -178,18 +135,17 @@ class Store:
             compiled: folder that `compile_bundle` wrote; it is copied.
         """
         bundle_id = identify(compiled)
-        target = self._bundle_folder(bundle_id)
-        if not target.exists():
-            self._copy(compiled, target)
+        if not self._intact(bundle_id):
+            self._remove(bundle_id)
+            self._copy(compiled, self._bundle_folder(bundle_id))
         return self.bundle(bundle_id)
 
     def verify(self, bundle_id: str) -> None:
         """Check a stored bundle against the hash in its name; StoreError where they differ."""
-        folder = self._bundle_folder(bundle_id)
-        if not folder.is_dir():
-            raise StoreError(f"bundle {bundle_id} is not in the store {self.root}")
-        if not bundle_id.endswith(content_hash(folder)[:12]):
-            raise StoreError(f"bundle {bundle_id} was changed in the store: undeploy it, prune, and deploy it anew")
+        if not self._bundle_folder(bundle_id).is_dir():
+            raise StoreError(f"bundle {bundle_id} is not in the store {self.root}: deploy it")
+        if not self._intact(bundle_id):
+            raise StoreError(f"bundle {bundle_id} was changed in the store: deploy it anew")
 
     def prune(self, keep: int = 3) -> list[str]:
         """Remove the bundles that neither the live, the proposed nor the last *keep* generations use; answer their ids.
@@ -205,41 +161,33 @@ class Store:
         self._forget_acknowledgements(before=self.current().number)
         return unused
 
+    def sweep(self) -> None:
+        """Remove what a deployer that was killed left behind; the caller holds the deployers' lock."""
+        self.withdraw()
+        for folder in (*self.root.glob(".deploy-*"), *(self.root / "bundles").glob(".*")):
+            discard(folder)
+
     # Members
 
-    def acknowledge(self, number: int, instance: str, service: str, error: str | None = None) -> None:
+    def acknowledge(self, number: int, answer: Acknowledgement) -> None:
         """Say that an instance has prepared a generation, or why it cannot."""
-        document = {"ok": error is None, "service": service} | ({} if error is None else {"error": error})
-        write_atomically(self._acknowledgements(number) / f"{instance}.json", json.dumps(document))
+        write_atomically(self._acknowledgements(number) / f"{answer.instance}.json", answer.to_json())
 
     def acknowledgements(self, number: int) -> dict[str, Acknowledgement]:
         """What the instances say of a generation, by instance."""
-        documents = _documents(self._acknowledgements(number))
-        return {
-            instance: Acknowledgement(
-                instance, str(each.get("service", "")), each.get("ok") is True, str(each.get("error", ""))
-            )
-            for instance, each in documents
-        }
+        return read_acknowledgements(self._acknowledgements(number))
 
     def announce(self, member: Member) -> None:
         """Say that a member lives."""
-        document = {
-            "service": member.service,
-            "pid": member.pid,
-            "heartbeat": member.heartbeat,
-            "host": member.host,
-            "generation": member.generation,
-        }
-        write_atomically(self._member_path(member.instance), json.dumps(document), durable=False)
+        write_atomically(self._member_path(member.instance), member.to_json(), durable=False)
 
     def leave(self, instance: str) -> None:
         """Say that a member is gone."""
         self._member_path(instance).unlink(missing_ok=True)
 
     def members(self) -> list[Member]:
-        """All members that ever announced themselves and have not left, live or not, by instance."""
-        return sorted(_members(_documents(self.root / "members")), key=lambda each: each.instance)
+        """All members that announced themselves and have not left, live or not, by instance."""
+        return read_members(self.root / "members")
 
     def forget(self, instances: Iterable[str]) -> None:
         """Remove the files of members that died without leaving."""
@@ -273,6 +221,8 @@ class Store:
         return self.root / "acks" / f"{number:06d}"
 
     def _member_path(self, instance: str) -> Path:
+        if not _INSTANCE.fullmatch(instance):
+            raise ValueError(f"{instance!r} is no instance name: write letters, digits, '.', '_' and '-'")
         return self.root / "members" / f"{instance}.json"
 
     def _number(self, name: str) -> int | None:
@@ -281,7 +231,10 @@ class Store:
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise StoreError(f"{self.root / name} holds no number: deploy anew") from error
+            raise StoreError(f"{self.root / name} holds no number: {self._mending()}") from error
+
+    def _mending(self) -> str:
+        return f"write the number of a whole file in {self.root / 'generations'} into {self.root / 'current'}"
 
     def _read_bundle(self, bundle_id: str) -> StoredBundle:
         folder = self._bundle_folder(bundle_id)
@@ -292,30 +245,35 @@ class Store:
         except FileNotFoundError as error:
             raise StoreError(f"bundle {bundle_id} is not in the store {self.root}: deploy it") from error
         except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"bundle {bundle_id} is damaged: undeploy it, prune, and deploy it anew") from error
+            raise StoreError(f"bundle {bundle_id} is damaged: deploy it anew") from error
         return StoredBundle(bundle_id, folder, bundle, stored_time)
+
+    def _intact(self, bundle_id: str) -> bool:
+        folder = self._bundle_folder(bundle_id)
+        return (folder / STAMP).is_file() and bundle_id.endswith(content_hash(folder)[:12])
 
     def _copy(self, source: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.parent / f".{target.name}.{os.getpid()}"
-        _discard(draft)
+        discard(draft)
         try:
             shutil.copytree(source, draft)
             (draft / STAMP).write_text(json.dumps({"stored": datetime.now(UTC).isoformat()}))
-            _seal(draft)
+            seal(draft)
             draft.rename(target)
         finally:
-            _discard(draft)
+            discard(draft)
         sync_folder(target.parent)
 
     def _remove(self, bundle_id: str) -> None:
         # Renamed first, so that no reader finds half a bundle.
+        self._bundles.pop(bundle_id, None)
         folder = self._bundle_folder(bundle_id)
         grave = folder.parent / f".{bundle_id}.removed"
-        _discard(grave)
-        folder.rename(grave)
-        _discard(grave)
-        self._bundles.pop(bundle_id, None)
+        discard(grave)
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(grave)
+        discard(grave)
 
     def _forget_acknowledgements(self, before: int) -> None:
         for folder in (self.root / "acks").glob("[0-9]*"):
@@ -333,45 +291,9 @@ def _compiled_bundle(folder: Path) -> Bundle:
     return Bundle.model_validate_json((folder / "compiled" / "bundle.json").read_bytes())
 
 
-def _seal(folder: Path) -> None:
-    """Make every file read-only and wait until the disk holds it all."""
-    for path in sorted(folder.rglob("*"), reverse=True):
-        if path.is_dir():
-            sync_folder(path)
-        else:
-            path.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
-            sync_file(path)
-    sync_folder(folder)
-
-
-def _discard(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
-
-
 def _signature(path: Path) -> tuple[int, int, int] | None:
     try:
         found = path.stat()
     except FileNotFoundError:
         return None
     return found.st_mtime_ns, found.st_ino, found.st_size
-
-
-def _documents(folder: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """The JSON objects in *folder* by file stem; one that vanishes or cannot be read is left out."""
-    for path in sorted(folder.glob("[!.]*.json")):
-        try:
-            document = json.loads(path.read_bytes())
-        except (FileNotFoundError, ValueError):
-            continue
-        if isinstance(document, dict):
-            yield path.stem, document
-
-
-def _members(documents: Iterable[tuple[str, Mapping[str, object]]]) -> Iterator[Member]:
-    for instance, each in documents:
-        match each:
-            case {"service": str(service), "pid": int(pid), "heartbeat": int() | float() as heartbeat}:
-                number = each.get("generation")
-                host = str(each.get("host", ""))
-                yield Member(instance, service, pid, float(heartbeat), host, number if isinstance(number, int) else 0)
