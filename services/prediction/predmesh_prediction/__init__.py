@@ -1,0 +1,1 @@
+"""Answers predictions: validates, routes to a version, commits in groups, answers."""

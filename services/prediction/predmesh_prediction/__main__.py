@@ -1,0 +1,62 @@
+"""Runs the prediction service."""
+
+from __future__ import annotations
+
+from predmesh_bundle.follower import Follower
+from predmesh_bundle.store import Store
+from predmesh_rpc.channels import connect
+from predmesh_rpc.errors import DependencyDown
+from predmesh_rpc.health import Dependency
+from predmesh_rpc.server import build, launch, run
+
+from predmesh_prediction.settings import Settings
+from predmesh_prediction.wiring import open_service
+
+_SAFE = {
+    "features": "predmesh.features.v1.FeatureService/LookupFeatures",
+    "preprocessing": "predmesh.preprocessing.v1.PreprocessingService/Transform",
+    "explanation": "predmesh.explanation.v1.ExplanationService/Explain",
+    "inference": "inference.GRPCInferenceService/ModelInfer",
+}
+"""The one method of each stage that may be asked again: none has side effects."""
+
+
+async def main(settings: Settings) -> None:
+    """Serve until asked to end."""
+    store, traced = Store(settings.store), bool(settings.otlp_endpoint)
+    async with (
+        connect(settings.features_address, safe_to_retry=[_SAFE["features"]], traced=traced) as features,
+        connect(settings.preprocessing_address, safe_to_retry=[_SAFE["preprocessing"]], traced=traced) as preprocessing,
+        connect(settings.triton_address, safe_to_retry=[_SAFE["inference"]], traced=traced) as inference,
+        connect(settings.explanation_address, safe_to_retry=[_SAFE["explanation"]], traced=traced) as explanation,
+        open_service(
+            settings,
+            store,
+            features=features,
+            preprocessing=preprocessing,
+            inference=inference,
+            explanation=explanation,
+        ) as service,
+        Follower(
+            store,
+            service="prediction",
+            instance=settings.instance,
+            loader=service.loader,
+            drain_seconds=settings.drain_seconds,
+        ) as follower,
+        build(settings, service.servicers, [*service.health, _generation(follower)]) as server,
+    ):
+        await run(server, settings.grace_seconds)
+
+
+def _generation(follower: Follower) -> Dependency:
+    async def check() -> None:
+        if not follower.ready():
+            problem = follower.problem() or "the live generation is being loaded"
+            raise DependencyDown("ERROR_REASON_STAGE_DOWN", problem, stage="prediction")
+
+    return Dependency("generation", check)
+
+
+if __name__ == "__main__":
+    launch(main, Settings, "PREDICTION_")

@@ -1,0 +1,71 @@
+"""Answers as the JSON documents of REST: what proto3 JSON would make of the messages, built directly."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from google.protobuf import json_format
+from predmesh.explanation.v1 import explanation_service_pb2 as explanation_pb
+from predmesh_frame.wire import frame_to_proto
+
+from predmesh_prediction.answers import Answer
+from predmesh_prediction.explaining import ExplainedAnswer, RowExplained
+
+
+def answer_document(answer: Answer, *, columns: bool, packed: bool = False) -> dict[str, Any]:
+    """The JSON form of the PredictResponse of *answer*."""
+    document: dict[str, Any] = {}
+    if columns:
+        document["columns"] = json_format.MessageToDict(frame_to_proto(answer.columns, readable=not packed))
+    else:
+        document["predictions"] = answer.predictions
+    document["model"] = answer.bundle.name
+    document["modelVersion"] = answer.bundle.version
+    document["bundleId"] = answer.bundle_id
+    document["requestId"] = answer.request_id
+    document["predictionIds"] = answer.prediction_ids
+    if answer.degraded:
+        document["degraded"] = [
+            {"stage": each.stage, "policy": each.policy, "reason": each.reason, "detail": each.detail}
+            for each in answer.degraded
+        ]
+    document["timings"] = [{"stage": stage, "duration": duration_text(took)} for stage, took in answer.microseconds]
+    return document
+
+
+def explained_document(answer: ExplainedAnswer, *, columns: bool, packed: bool = False) -> dict[str, Any]:
+    """The JSON form of the ExplainResponse of *answer*."""
+    document: dict[str, Any] = {"prediction": answer_document(answer.prediction, columns=columns, packed=packed)}
+    if answer.rows:
+        document["explanations"] = [_row(row) for row in answer.rows]
+        document["method"] = explanation_pb.ExplanationMethod.Name(answer.method)  # type: ignore[arg-type]
+        document["space"] = explanation_pb.AttributionSpace.Name(answer.space)  # type: ignore[arg-type]
+    document["output"] = answer.output
+    return document
+
+
+def duration_text(microseconds: int) -> str:
+    """A Duration as proto3 JSON has it: no, three or six digits behind the point."""
+    seconds, rest = divmod(microseconds, 1_000_000)
+    if not rest:
+        return f"{seconds}s"
+    return f"{seconds}.{rest // 1000:03d}s" if rest % 1000 == 0 else f"{seconds}.{rest:06d}s"
+
+
+def _row(row: RowExplained) -> dict[str, Any]:
+    document: dict[str, Any] = {"baseValue": _double(row.base_value)} if row.base_value else {}
+    if row.attributions:
+        document["attributions"] = [
+            {"feature": name}
+            | ({"value": _double(value)} if value else {})
+            | ({"contribution": _double(moved)} if moved else {})
+            for name, value, moved in row.attributions
+        ]
+    return document
+
+
+def _double(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

@@ -1,0 +1,45 @@
+"""Answers as the messages of gRPC."""
+
+from __future__ import annotations
+
+from predmesh.prediction.v1 import prediction_service_pb2 as pb
+from predmesh_frame.wire import frame_to_proto
+
+from predmesh_prediction.answers import Answer
+from predmesh_prediction.explaining import ExplainedAnswer
+from predmesh_prediction.structs import from_plain
+
+
+def answer_proto(answer: Answer, *, columns: bool, packed: bool = False) -> pb.PredictResponse:
+    """The PredictResponse of *answer*, its rows as columns or as JSON objects."""
+    response = pb.PredictResponse(
+        model=answer.bundle.name,
+        model_version=answer.bundle.version,
+        bundle_id=answer.bundle_id,
+        request_id=answer.request_id,
+        prediction_ids=answer.prediction_ids,
+    )
+    if columns:
+        response.columns.CopyFrom(frame_to_proto(answer.columns, readable=not packed))
+    else:
+        response.predictions.extend([from_plain(row) for row in answer.predictions])
+    for each in answer.degraded:
+        response.degraded.add(stage=each.stage, policy=each.policy, reason=each.reason, detail=each.detail)
+    for stage, took in answer.microseconds:
+        response.timings.add(stage=stage).duration.FromMicroseconds(took)
+    return response
+
+
+def explained_proto(answer: ExplainedAnswer, *, columns: bool, packed: bool = False) -> pb.ExplainResponse:
+    """The ExplainResponse of *answer*."""
+    response = pb.ExplainResponse(
+        prediction=answer_proto(answer.prediction, columns=columns, packed=packed), output=answer.output
+    )
+    if answer.rows:
+        response.method = answer.method  # type: ignore[assignment]
+        response.space = answer.space  # type: ignore[assignment]
+    for row in answer.rows:
+        one = response.explanations.add(base_value=row.base_value)
+        for name, value, moved in row.attributions:
+            one.attributions.add(feature=name, value=value, contribution=moved)
+    return response

@@ -1,0 +1,35 @@
+"""How an adapter asks a stage over its stub, and says what went wrong in the words of the mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import grpc
+from predmesh_frame import FrameError
+from predmesh_rpc.errors import DependencyDown, NotFound, PredmeshError
+from predmesh_rpc.translate import translate
+
+_Answer = TypeVar("_Answer")
+
+
+async def asked(stage: str, call: Awaitable[_Answer]) -> _Answer:
+    """The answer of *call* to *stage*.
+
+    Raises:
+        PredmeshError: what the stage said; a stage that has not loaded the bundle yet is down for it.
+    """
+    try:
+        return await call
+    except grpc.RpcError as error:
+        told = translate(error, stage)
+    except PredmeshError as error:
+        told = error
+    if isinstance(told, NotFound):
+        raise DependencyDown("ERROR_REASON_STAGE_DOWN", f"{stage} has not loaded the model yet: try again", stage=stage)
+    raise told from None
+
+
+def unreadable(stage: str, error: FrameError) -> DependencyDown:
+    """The error to raise when *stage* answered with a frame or tensor that cannot be."""
+    return DependencyDown("ERROR_REASON_STAGE_DOWN", f"{stage} answered what cannot be read: {error}", stage=stage)

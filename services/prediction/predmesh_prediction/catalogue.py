@@ -1,0 +1,129 @@
+"""The models that are live: what each was compiled into, and which of them a request means."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from predmesh_bundle.generation import EMPTY, Generation, LiveModel
+from predmesh_bundle.store import StoredBundle
+from predmesh_frame import Frame
+from predmesh_rpc.errors import DependencyDown, NotFound
+
+from predmesh_prediction.batching import Limits
+from predmesh_prediction.committing import GroupCommit
+from predmesh_prediction.domain import Stages
+from predmesh_prediction.graph import Graph, Travelled
+from predmesh_prediction.nearest import nearest
+from predmesh_prediction.validation import Validator
+
+_LISTED_MODELS = 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Served:
+    """One loaded bundle; a request that has found it keeps it until it is answered."""
+
+    stored: StoredBundle
+    validator: Validator
+    graph: Graph
+    predictions: GroupCommit[Travelled]
+    explanations: Mapping[str, GroupCommit[Travelled]]
+    """One an explainable output, by its name."""
+
+    async def drained(self) -> None:
+        """Wait until no row of it is under way."""
+        await self.predictions.drained()
+        for each in self.explanations.values():
+            await each.drained()
+
+
+@dataclass(slots=True)
+class Catalogue:
+    """Loads bundles, follows generations, and finds the model that a request names; the service's `Loader`."""
+
+    stages: Stages
+    limits: Limits
+    tasks: asyncio.TaskGroup
+    generation: Generation = EMPTY
+    """The live one."""
+    _loaded: dict[str, Served] = field(default_factory=dict)
+
+    async def load(self, bundle: StoredBundle) -> None:
+        """Compile *bundle*. Raises ValueError when it cannot be served."""
+        if bundle.bundle_id not in self._loaded:
+            self._loaded[bundle.bundle_id] = self._compiled(bundle)
+
+    async def unload(self, bundle_id: str) -> None:
+        """Forget a bundle once its requests have ended."""
+        served = self._loaded.pop(bundle_id, None)
+        if served is not None:
+            await served.drained()
+
+    async def flip(self, generation: Generation) -> None:
+        """Send the requests that come from now on to *generation*."""
+        self.generation = generation
+
+    def find(self, model: str, version: str = "") -> Served:
+        """The live model of that name and version; without one, the default.
+
+        Raises:
+            NotFound: there is none; says which comes nearest.
+            DependencyDown: it is live, and not loaded here yet.
+        """
+        live = _live(self.generation, model, version)
+        served = self._loaded.get(live.bundle_id)
+        if served is None:
+            raise DependencyDown(
+                "ERROR_REASON_STAGE_DOWN", f"model {model!r} is still being loaded: try again", stage="prediction"
+            )
+        return served
+
+    def models(self) -> list[tuple[LiveModel, Served]]:
+        """The live models that are loaded here, by name, then version."""
+        live = ((each, self._loaded.get(each.bundle_id)) for each in self.generation.models)
+        return [(each, served) for each, served in live if served is not None]
+
+    def _compiled(self, stored: StoredBundle) -> Served:
+        bundle, graph = stored.bundle, Graph(stored, self.stages)
+        limits = Limits(
+            min(self.limits.max_batch_rows, bundle.inference.max_batch_rows),
+            self.limits.max_queue_rows,
+            self.limits.in_flight,
+        )
+        explanations: dict[str, GroupCommit[Travelled]] = {}
+        if bundle.explanation is not None:
+            output = bundle.output(bundle.explanation.output)
+
+            async def explain(frame: Frame) -> Travelled:
+                return await graph.explain(frame, output.index or 0)
+
+            explanations[output.name] = GroupCommit(explain, limits, self.tasks, name=f"explain {stored.bundle_id}")
+        predictions = GroupCommit(graph.predict, limits, self.tasks, name=stored.bundle_id)
+        return Served(stored, Validator(bundle), graph, predictions, explanations)
+
+
+def _live(generation: Generation, model: str, version: str) -> LiveModel:
+    versions = generation.versions(model)
+    if not versions:
+        raise _unknown_model(model, sorted({each.name for each in generation.models}))
+    for each in versions:
+        if each.version == version or (not version and each.default):
+            return each
+    live = ", ".join(each.version for each in versions)
+    raise NotFound(
+        "ERROR_REASON_VERSION_UNKNOWN",
+        f"model {model!r} has no live version {version[:40]!r}; live: {live}",
+        model=model,
+        version=version[:40],
+        live=live,
+    )
+
+
+def _unknown_model(model: str, names: list[str]) -> NotFound:
+    near = nearest(model, names)
+    live = ", ".join(names[:_LISTED_MODELS]) + (", …" if len(names) > _LISTED_MODELS else "")
+    hint = f"did you mean {near!r}?" if near else f"live: {live}" if live else "none is live: deploy one"
+    metadata = {"model": model[:80], "live": live} | ({"nearest": near} if near else {})
+    return NotFound("ERROR_REASON_MODEL_UNKNOWN", f"no live model is called {model[:80]!r}; {hint}", **metadata)

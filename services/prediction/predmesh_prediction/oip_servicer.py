@@ -1,0 +1,192 @@
+"""The Open Inference Protocol over gRPC, as Triton, KServe and Seldon clients know it."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any, NoReturn
+
+from predmesh_frame import FrameError, oip
+from predmesh_rpc import context as ambient
+from predmesh_rpc.errors import NotOffered
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceServicer
+
+from predmesh_prediction.domain import Inference
+from predmesh_prediction.inferring import Inferring
+from predmesh_prediction.predicting import Predictor
+from predmesh_prediction.v2 import Described, Named
+from predmesh_prediction.validation import check_bytes
+from predmesh_prediction.violations import Violations
+
+SHARED_MEMORY = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset")
+"""Parameters that would let a caller name memory of this machine."""
+
+_FIELDS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+
+
+class OpenInferenceServicer(GRPCInferenceServiceServicer):  # type: ignore[misc]
+    """Serves the live models to clients of the protocol; the model repository is not theirs to change."""
+
+    def __init__(self, predictor: Predictor, inference: Inference) -> None:
+        self._inferring = Inferring(predictor, inference)
+
+    async def ServerLive(self, request: Any, context: Any) -> Any:
+        """Say that the server runs."""
+        return pb.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, request: Any, context: Any) -> Any:
+        """Say whether every live model can answer."""
+        return pb.ServerReadyResponse(ready=await self._inferring.all_ready())
+
+    async def ServerMetadata(self, request: Any, context: Any) -> Any:
+        """Describe the server."""
+        return pb.ServerMetadataResponse(name="predmesh", version=version("predmesh-prediction"), extensions=[])
+
+    async def ModelReady(self, request: Any, context: Any) -> Any:
+        """Say whether a model can answer."""
+        return pb.ModelReadyResponse(ready=await self._inferring.ready(request.name, request.version))
+
+    async def ModelMetadata(self, request: Any, context: Any) -> Any:
+        """Describe what a model takes and gives."""
+        found = self._inferring.describe(request.name, request.version)
+        return pb.ModelMetadataResponse(
+            name=found.model,
+            versions=found.versions,
+            platform=found.platform,
+            inputs=[_metadata(each) for each in found.inputs],
+            outputs=[_metadata(each) for each in found.outputs],
+        )
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:
+        """Predict the rows of the request's tensors."""
+        check_bytes(request.ByteSize())
+        tensors, wanted = _tensors(request), [each.name for each in request.outputs]
+        answer = await self._inferring.infer(request.model_name, request.model_version, tensors, wanted)
+        response = pb.ModelInferResponse(model_name=answer.model, model_version=answer.version, id=request.id)
+        response.parameters["bundle_id"].string_param = answer.bundle_id
+        response.parameters["request_id"].string_param = ambient.request_id()
+        for each in answer.outputs:
+            _give(response, each, typed=not request.raw_input_contents)
+        return response
+
+    async def ModelStreamInfer(self, request_iterator: Any, context: Any) -> Any:
+        """Refuse: PredictionService streams."""
+        _refuse("ModelStreamInfer", "stream with predmesh.prediction.v1.PredictionService/StreamPredict")
+        yield
+
+    async def ModelConfig(self, request: Any, context: Any) -> Any:
+        """Refuse: the model server is not the caller's."""
+        _refuse("ModelConfig", "ask ModelMetadata, or PredictionService/GetModel")
+
+    async def ModelStatistics(self, request: Any, context: Any) -> Any:
+        """Refuse: the metrics have them."""
+        _refuse("ModelStatistics", "read the metrics instead")
+
+    async def RepositoryIndex(self, request: Any, context: Any) -> Any:
+        """Refuse: PredictionService lists models."""
+        _refuse("RepositoryIndex", "list models with PredictionService/ListModels")
+
+    async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:
+        """Refuse: models are deployed."""
+        _refuse("RepositoryModelLoad", "deploy with `predmesh deploy`")
+
+    async def RepositoryModelUnload(self, request: Any, context: Any) -> Any:
+        """Refuse: models are undeployed."""
+        _refuse("RepositoryModelUnload", "undeploy with `predmesh undeploy`")
+
+    async def SystemSharedMemoryStatus(self, request: Any, context: Any) -> Any:
+        """Refuse: memory is not shared with callers."""
+        _refuse("SystemSharedMemoryStatus", _SEND_BYTES)
+
+    async def SystemSharedMemoryRegister(self, request: Any, context: Any) -> Any:
+        """Refuse: memory is not shared with callers."""
+        _refuse("SystemSharedMemoryRegister", _SEND_BYTES)
+
+    async def SystemSharedMemoryUnregister(self, request: Any, context: Any) -> Any:
+        """Refuse: memory is not shared with callers."""
+        _refuse("SystemSharedMemoryUnregister", _SEND_BYTES)
+
+    async def CudaSharedMemoryStatus(self, request: Any, context: Any) -> Any:
+        """Refuse: memory is not shared with callers."""
+        _refuse("CudaSharedMemoryStatus", _SEND_BYTES)
+
+    async def CudaSharedMemoryRegister(self, request: Any, context: Any) -> Any:
+        """Refuse: memory is not shared with callers."""
+        _refuse("CudaSharedMemoryRegister", _SEND_BYTES)
+
+    async def CudaSharedMemoryUnregister(self, request: Any, context: Any) -> Any:
+        """Refuse: memory is not shared with callers."""
+        _refuse("CudaSharedMemoryUnregister", _SEND_BYTES)
+
+    async def TraceSetting(self, request: Any, context: Any) -> Any:
+        """Refuse: tracing is the operator's."""
+        _refuse("TraceSetting", "set tracing where the mesh is started")
+
+    async def LogSettings(self, request: Any, context: Any) -> Any:
+        """Refuse: logging is the operator's."""
+        _refuse("LogSettings", "set logging where the mesh is started")
+
+
+_SEND_BYTES = "send the tensors' bytes; shared memory is not offered"
+
+
+def _refuse(method: str, instead: str) -> NoReturn:
+    path = f"inference.GRPCInferenceService/{method}"
+    raise NotOffered("ERROR_REASON_NOT_OFFERED", f"{path} is not offered: {instead}", method=path)
+
+
+def _metadata(each: Described) -> Any:
+    return pb.ModelMetadataResponse.TensorMetadata(name=each.name, datatype=each.datatype, shape=each.shape)
+
+
+def _tensors(request: Any) -> list[Named]:
+    violations = Violations()
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        violations.add("raw_input_contents", f"holds {len(raw)} tensors where {len(request.inputs)} are described")
+    _refuse_shared_memory(request, violations)
+    violations.check(request.model_name)
+    tensors: list[Named] = []
+    for index, spec in enumerate(request.inputs):
+        try:
+            values = (
+                oip.from_raw(spec.datatype, spec.shape, raw[index])
+                if raw
+                else oip.from_contents(spec.datatype, spec.shape, spec.contents)
+            )
+        except FrameError as error:
+            violations.add(f"inputs.{spec.name}", error.reason)
+        else:
+            tensors.append(Named(spec.name, spec.datatype, values))
+    violations.check(request.model_name)
+    return tensors
+
+
+def _refuse_shared_memory(request: Any, violations: Violations) -> None:
+    for side, specs in (("inputs", request.inputs), ("outputs", request.outputs)):
+        for spec in specs:
+            for name in SHARED_MEMORY:
+                if name in spec.parameters:
+                    violations.add(f"{side}.{spec.name}.parameters.{name}", _SEND_BYTES)
+
+
+def _give(response: Any, tensor: Named, *, typed: bool) -> None:
+    output = response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.values.shape)
+    field = _FIELDS.get(tensor.datatype)
+    if typed and field is not None:
+        getattr(output.contents, field).extend(tensor.values.ravel().tolist())
+    else:
+        response.raw_output_contents.append(oip.to_raw(tensor.values))

@@ -1,0 +1,101 @@
+"""Runs models on a server that speaks the Open Inference Protocol: Triton, or the runtime in this process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from typing import Any
+
+import grpc
+from predmesh_frame import FrameError, oip
+from predmesh_frame.columns import Array
+from predmesh_rpc.errors import DeadlineExceeded, DependencyDown, FailedPrecondition, PredmeshError
+from predmesh_rpc.translate import status_of, translate
+from tritonclient.grpc import service_pb2 as oip_pb
+from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
+
+from predmesh_prediction.domain import Tensors
+
+log = logging.getLogger(__name__)
+
+_REFUSED = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
+_UNHEALTHY = ("not healthy", "not ready", "is not found", "unavailable", "Stub process")
+
+
+class StubInference:
+    """The model server behind a stub."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub: Any = GRPCInferenceServiceStub(channel)
+
+    async def infer(self, bundle_id: str, tensors: Tensors, outputs: tuple[str, ...]) -> Tensors:
+        """The named outputs of the model. Raises PredmeshError."""
+        request = oip_pb.ModelInferRequest(
+            model_name=bundle_id,
+            inputs=[_described(name, tensor) for name, tensor in tensors.items()],
+            outputs=[oip_pb.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in outputs],
+            raw_input_contents=[oip.to_raw(tensor) for tensor in tensors.values()],
+        )
+        response = await _asked(bundle_id, self._stub.ModelInfer(request))
+        try:
+            return _tensors(response)
+        except FrameError as error:
+            raise _failed(bundle_id, f"the model's answer cannot be read: {error}") from None
+
+    async def ready(self, bundle_id: str) -> bool:
+        """Whether the model can be asked. Raises PredmeshError."""
+        response = await _asked(bundle_id, self._stub.ModelReady(oip_pb.ModelReadyRequest(name=bundle_id)))
+        return bool(response.ready)
+
+    async def live(self) -> bool:
+        """Whether the server runs."""
+        try:
+            return bool((await self._stub.ServerLive(oip_pb.ServerLiveRequest())).live)
+        except (grpc.RpcError, PredmeshError):
+            return False
+
+
+def _described(name: str, tensor: Array) -> Any:
+    datatype = oip.datatype_of(tensor.dtype)
+    return oip_pb.ModelInferRequest.InferInputTensor(name=name, datatype=datatype, shape=tensor.shape)
+
+
+def _tensors(response: Any) -> Tensors:
+    if response.raw_output_contents:
+        return {
+            spec.name: oip.from_raw(spec.datatype, spec.shape, data)
+            for spec, data in zip(response.outputs, response.raw_output_contents, strict=True)
+        }
+    return {spec.name: oip.from_contents(spec.datatype, spec.shape, spec.contents) for spec in response.outputs}
+
+
+async def _asked(bundle_id: str, call: Awaitable[Any]) -> Any:
+    try:
+        return await call
+    except grpc.RpcError as error:
+        told = _told(bundle_id, error)
+    raise told from None
+
+
+def _told(bundle_id: str, error: grpc.RpcError) -> PredmeshError:
+    if status_of(error) is not None:
+        return translate(error, "inference")
+    code, text = _code_and_text(error)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlineExceeded("ERROR_REASON_DEADLINE", "the model did not answer in time", stage="inference")
+    if code not in _REFUSED or any(sign in text for sign in _UNHEALTHY):
+        return DependencyDown(
+            "ERROR_REASON_MODEL_SERVER_DOWN", "the model server does not answer: try again", bundleId=bundle_id
+        )
+    log.error("the model failed", extra={"bundle_id": bundle_id, "code": code.name, "detail": text})
+    return _failed(bundle_id, "the model failed on these rows; the log has its message")
+
+
+def _code_and_text(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
+    if isinstance(error, grpc.aio.AioRpcError):
+        return error.code(), (error.details() or "").replace(chr(10), " ")[:400]
+    return grpc.StatusCode.UNKNOWN, ""
+
+
+def _failed(bundle_id: str, text: str) -> FailedPrecondition:
+    return FailedPrecondition("ERROR_REASON_MODEL_FAILED", text, bundleId=bundle_id, stage="inference")

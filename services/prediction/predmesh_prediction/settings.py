@@ -1,0 +1,41 @@
+"""What an operator may change about predictions."""
+
+from __future__ import annotations
+
+from predmesh_rpc.settings import ServiceSettings
+from pydantic import Field
+
+
+class Settings(ServiceSettings):
+    """Settings of the prediction service, from ``PREDICTION_…`` and ``PREDMESH_…``."""
+
+    features_address: str = Field(default_factory=lambda data: f"unix:{data['home'] / 'run'}/features.sock")
+    """Where the features service listens."""
+
+    preprocessing_address: str = Field(default_factory=lambda data: f"unix:{data['home'] / 'run'}/preprocessing.sock")
+    """Where the preprocessing service listens."""
+
+    explanation_address: str = Field(default_factory=lambda data: f"unix:{data['home'] / 'run'}/explanation.sock")
+    """Where the explanation service listens."""
+
+    triton_address: str = "127.0.0.1:8001"
+    """Where the model server speaks the Open Inference Protocol over gRPC."""
+
+    max_batch_rows: int = Field(default=1024, ge=1)
+    """Rows of one batch, where the bundle allows as many."""
+
+    max_queue_rows: int = Field(default=20_000, ge=10_000)
+    """Rows of one bundle that may wait; at least one full request."""
+
+    batches_in_flight: int = Field(default=1, ge=1)
+    """Batches of one bundle that travel at once; more of them are smaller."""
+
+    stream_window: int = Field(default=32, ge=1)
+    """Requests of one stream that are worked on at once."""
+
+    drain_seconds: float = Field(default=5.0, ge=0)
+    """Time that a bundle stays loaded after the routes have left it."""
+
+    # A message holds a body of 4 MiB and the names around it; the body itself is checked with its own reason.
+    max_message_bytes: int = Field(default=5 * 1024 * 1024, gt=0)
+    """Longest request message taken."""

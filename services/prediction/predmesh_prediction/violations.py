@@ -1,0 +1,54 @@
+"""The violations found in one request, bounded in number."""
+
+from __future__ import annotations
+
+from predmesh_rpc.errors import InvalidInput, Violation
+
+LISTED = 100
+"""Violations that an error lists; the rest is counted alone."""
+
+INVALID = "ERROR_REASON_INVALID_REQUEST"
+"""The reason of every error made here."""
+
+
+class Violations:
+    """Collects what is wrong with one request.
+
+    Attributes:
+        listed: the first violations, in the order they were found.
+        count: how many were found, those not listed included.
+    """
+
+    def __init__(self, limit: int = LISTED) -> None:
+        self.listed: list[Violation] = []
+        self.count = 0
+        self._limit = limit
+
+    @property
+    def full(self) -> bool:
+        """Whether the next violation would only be counted, so that nobody needs to word it."""
+        return len(self.listed) >= self._limit
+
+    def add(self, field: str, text: str, nearest: str = "") -> None:
+        """Note that *field* breaks a rule; *nearest* is the value or name that would be right."""
+        self.count += 1
+        if not self.full:
+            self.listed.append(Violation(field, text, nearest))
+
+    def skip(self) -> None:
+        """Count a violation without words, once the list is full."""
+        self.count += 1
+
+    def check(self, model: str) -> None:
+        """Raise InvalidInput with everything found; do nothing when nothing was.
+
+        Raises:
+            InvalidInput: something was found.
+        """
+        if not self.count:
+            return
+        first = self.listed[0]
+        more = f" (and {self.count - 1} more)" if self.count > 1 else ""
+        error = InvalidInput(INVALID, f"{first.field}: {first.description}{more}", self.listed, model=model)
+        error.metadata["violations"] = str(self.count)
+        raise error
