@@ -60,6 +60,9 @@ TYPES = {
 AS_TEXT = {ValueType.JSON, ValueType.UUID, ValueType.TIME_UUID, ValueType.DECIMAL}
 """Types that Feast hands to Python as objects, and Predmesh as the stored text."""
 
+STORED_AS = {each: f"{each.name.lower()}_val" for each in AS_TEXT}
+"""Fields of a stored value that a type does not imply."""
+
 KEY_TYPES = {FeatureType.STRING, FeatureType.BYTES, FeatureType.INT32, FeatureType.INT64, FeatureType.TIMESTAMP}
 """Types that Feast can write into a key."""
 
@@ -175,22 +178,27 @@ class _Compiling:
         known = self._views.get(alias)
         if known:  # An on-demand view takes other features of a view that is also asked for itself.
             features = tuple({feature.name: feature for feature in (*known.features, *features)}.values())
+        read = {feature.name for feature in features}
+        unread = [field for field in view.features if field.name not in read]
+        odd = [field.name for field in unread if field.dtype.to_value_type() not in TYPES]
         self._views[alias] = ViewPlan(
             name=view.name,
             alias=alias,
             join_keys=self._join_keys(view, projection),
             ttl_seconds=view.ttl.total_seconds() if view.ttl else None,
             features=features,
+            unread=tuple(_planned(field) for field in unread if field.name not in odd),
+            unwritable=f"its features {', '.join(odd)} have types that are not served" if odd else "",
         )
 
     def _feature(self, view: str, field: Field) -> FeaturePlan | None:
         type = self._type(f"feature {field.name!r} of view {view!r}", field)
-        return FeaturePlan(name=field.name, type=type, description=field.description or "") if type else None
+        return _planned(field) if type else None
 
     def _type(self, what: str, field: Field) -> FeatureType | None:
         value_type = field.dtype.to_value_type()
         if value_type not in TYPES:
-            self.problems.append(f"{what} is of type {field.dtype}: {_refusal(value_type)}")
+            self.problems.append(f"{what} is of type {field.dtype}: {refusal(value_type)}")
         return TYPES.get(value_type)
 
     def _join_keys(self, view: FeatureView, projection: FeatureViewProjection) -> tuple[JoinKey, ...]:
@@ -209,7 +217,7 @@ class _Compiling:
 
     def _add_on_demand(self, view: OnDemandFeatureView, projection: FeatureViewProjection) -> None:
         what = f"on-demand view {view.name!r}"
-        reason = on_demand_refusal(view)
+        reason = on_demandrefusal(view)
         if reason:
             self.problems.append(f"{what}: {reason}")
             return
@@ -253,7 +261,7 @@ class _Compiling:
         return self._type(f"{what}: input {field.name!r}", field)
 
 
-def on_demand_refusal(view: OnDemandFeatureView) -> str | None:
+def on_demandrefusal(view: OnDemandFeatureView) -> str | None:
     """Why *view* cannot be computed online; None when it can."""
     if view.mode != "python":
         return f"mode {view.mode!r} is not served; write it with mode='python'"
@@ -318,7 +326,18 @@ def name_problems(plan: ReadPlan) -> list[str]:
     return problems
 
 
-def _refusal(value_type: ValueType) -> str:
+def _planned(field: Field) -> FeaturePlan:
+    value_type = field.dtype.to_value_type()
+    return FeaturePlan(
+        name=field.name,
+        type=TYPES[value_type],
+        description=field.description or "",
+        stored_as=STORED_AS.get(value_type, ""),
+    )
+
+
+def refusal(value_type: ValueType) -> str:
+    """Why features of *value_type* are not served, and what to store instead."""
     name = value_type.name
     if name.endswith(("_LIST", "_SET")):
         return "its length differs from row to row; store one feature an element"

@@ -71,12 +71,14 @@ class FeaturePlan:
         type: type of its values.
         default: what stands where the store has no value; None when nothing is declared.
         description: from its definition; may be empty.
+        stored_as: field of ``StoredValue`` that holds it, e.g. ``json_val``; empty for the one that `type` implies.
     """
 
     name: str
     type: FeatureType
     default: Scalar | None = None
     description: str = ""
+    stored_as: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,8 @@ class ViewPlan:
         join_keys: in the order of its definition; none when the view has no entity.
         ttl_seconds: values older than this are outside their maximum age; None for no limit.
         features: those to read, also those that only an on-demand view takes.
+        unread: the rest of its definition; a row is written whole, because a view's values share one event time.
+        unwritable: why no row of it can be written; empty when it can.
     """
 
     name: str
@@ -96,6 +100,8 @@ class ViewPlan:
     join_keys: tuple[JoinKey, ...]
     ttl_seconds: float | None
     features: tuple[FeaturePlan, ...]
+    unread: tuple[FeaturePlan, ...] = ()
+    unwritable: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,7 +289,8 @@ def _feature(data: dict[str, Any]) -> FeaturePlan:
 
 def _view(data: dict[str, Any]) -> ViewPlan:
     keys = tuple(JoinKey(**key | {"type": FeatureType(key["type"])}) for key in data["join_keys"])
-    return ViewPlan(**data | {"join_keys": keys, "features": tuple(_feature(item) for item in data["features"])})
+    features = {name: tuple(_feature(item) for item in data[name]) for name in ("features", "unread")}
+    return ViewPlan(**data | features | {"join_keys": keys})
 
 
 def _on_demand(data: dict[str, Any]) -> OnDemandPlan:

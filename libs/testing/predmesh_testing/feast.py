@@ -1,0 +1,189 @@
+"""Feast itself, in a process of its own: what it writes and reads is what ours must equal.
+
+Its import takes seconds, turns Prometheus's client to files and warns a lot; none of that may reach the tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+Row = tuple[Mapping[str, Any], Mapping[str, Any], datetime]
+"""Join keys, features and event time of one row; no join keys for a view without entities."""
+
+Message = tuple[str, Any] | None
+"""Field and value of one stored message of Feast; None where it holds nothing."""
+
+
+class FeastError(Exception):
+    """What Feast raised, as text."""
+
+
+class Feast:
+    """One Feast repository over one Redis."""
+
+    def __init__(self, commands: BinaryIO, answers: BinaryIO) -> None:
+        """Speak to a `_Worker` by these."""
+        self._commands = commands
+        self._answers = answers
+
+    def plan(self, service: str) -> str:
+        """The read plan of a service, as JSON; FeastError with the problems where there is none."""
+        return str(self._call("plan", service))
+
+    def write(self, view: str, rows: Sequence[Row]) -> None:
+        """Write rows by Feast's own write path."""
+        self._call("write", view, rows)
+
+    def read(self, service: str, entities: Mapping[str, list[Any]]) -> dict[str, list[Message]]:
+        """Read a service by Feast's own read path: messages by feature."""
+        return dict(self._call("read", service, dict(entities)))
+
+    def key(self, view: str, join_keys: Mapping[str, Any]) -> bytes:
+        """Feast's own key of one entity of a view."""
+        return bytes(self._call("key", view, dict(join_keys)))
+
+    def untouched_types(self) -> dict[str, str]:
+        """Feast's value types that are not served, and what a refusal says of each."""
+        return dict(self._call("untouched_types"))
+
+    def read_seconds(self, service: str, entities: Mapping[str, list[Any]], times: int) -> list[float]:
+        """How long each of *times* reads took."""
+        return list(self._call("read_seconds", service, dict(entities), times))
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        pickle.dump((name, arguments), self._commands)
+        self._commands.flush()
+        ok, answer = pickle.load(self._answers)  # noqa: S301
+        if not ok:
+            raise FeastError(answer)
+        return answer
+
+
+@contextlib.contextmanager
+def running_feast(repo: Path, redis_address: str) -> Iterator[Feast]:
+    """Feast with the definitions in *repo* and its values in the Redis at *redis_address* (``host:port``)."""
+    command = [sys.executable, "-m", "predmesh_testing.feast", str(repo), redis_address]
+    environment = {**os.environ, "FEAST_USAGE": "False", "PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": "1"}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield Feast(process.stdin, process.stdout)  # type: ignore[arg-type]
+        finally:
+            process.stdin.close()
+            process.wait(20)
+
+
+class _Worker:
+    """The other end: runs in the process that has imported Feast."""
+
+    def __init__(self, repo: Path, redis_address: str, scratch: Path) -> None:
+        from feast import FeatureStore
+        from predmesh_bundle.feast_definitions import load
+
+        self._contents, self._definitions = load(repo, scratch)
+        config = self._definitions.config.model_copy(
+            update={"online_config": {"type": "redis", "connection_string": redis_address}}
+        )
+        config._online_store = None
+        self._store: Any = FeatureStore(config=config)
+
+    def plan(self, service: str) -> str:
+        from predmesh_bundle.feast_definitions import compile_service
+
+        return compile_service(self._contents, self._definitions, service, None).to_json()
+
+    def write(self, view: str, rows: Sequence[Row]) -> None:
+        table = self._store.get_feature_view(view)
+        data = [
+            (self._entity_key(table, keys), self._messages(table, values), time, None) for keys, values, time in rows
+        ]
+        self._store._get_provider().online_write_batch(self._store.config, table, data, None)
+
+    def read(self, service: str, entities: dict[str, list[Any]]) -> dict[str, list[Message]]:
+        answer = self._store.get_online_features(self._store.get_feature_service(service), _rows(entities)).proto
+        vectors = zip(answer.metadata.feature_names.val, answer.results, strict=True)
+        return {name: [_message(value) for value in each.values] for name, each in vectors if name not in entities}
+
+    def read_seconds(self, service: str, entities: dict[str, list[Any]], times: int) -> list[float]:
+        import time
+
+        found, rows, seconds = self._store.get_feature_service(service), _rows(entities), []
+        for _ in range(times):
+            start = time.perf_counter()
+            _ = self._store.get_online_features(found, rows).proto
+            seconds.append(time.perf_counter() - start)
+        return seconds
+
+    def key(self, view: str, join_keys: dict[str, Any]) -> bytes:
+        from feast.infra.online_stores.helpers import _redis_key
+
+        key = self._entity_key(self._store.get_feature_view(view), join_keys)
+        return bytes(_redis_key(self._store.project, key))
+
+    def untouched_types(self) -> dict[str, str]:
+        from feast.value_type import ValueType
+        from predmesh_bundle.feast_definitions import TYPES, refusal
+
+        return {each.name: refusal(each) for each in ValueType if each not in TYPES}
+
+    def _entity_key(self, table: Any, keys: Mapping[str, Any]) -> Any:
+        from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+
+        keys = keys or {"__dummy_id": ""}
+        values = self._messages(table, keys)
+        return EntityKey(join_keys=list(values), entity_values=list(values.values()))
+
+    def _messages(self, table: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+        types = {field.name: field.dtype.to_value_type() for field in [*table.entity_columns, *table.features]}
+        return {name: _stored(value, types[name]) for name, value in values.items()}
+
+
+def _stored(value: Any, type: Any) -> Any:
+    from feast.protos.feast.types.Value_pb2 import Value
+    from feast.type_map import python_values_to_proto_values
+
+    if isinstance(value, float) and math.isnan(value):  # Feast's own conversion takes NaN for null.
+        return Value(float_val=value) if type.name == "FLOAT" else Value(double_val=value)
+    return python_values_to_proto_values([value], type)[0]
+
+
+def _message(value: Any) -> Message:
+    field = value.WhichOneof("val")
+    return None if field is None else (field, getattr(value, field))
+
+
+def _rows(entities: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(entities, row, strict=True)) for row in zip(*entities.values(), strict=True)]
+
+
+def _main(repo: str, redis_address: str) -> None:
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # Feast prints.
+    with tempfile.TemporaryDirectory() as scratch:
+        worker = _Worker(Path(repo), redis_address, Path(scratch))
+        while True:
+            try:
+                name, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301
+            except EOFError:
+                return
+            try:
+                answer = (True, getattr(worker, name)(*arguments))
+            except Exception as error:
+                answer = (False, f"{type(error).__name__}: {error}")
+            pickle.dump(answer, answers)
+            answers.flush()
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,65 @@
+"""Names in Feast's Redis layout: one hash an entity, keyed by its join keys and the project; no I/O.
+
+key    = number of join keys, their names in order, their values in that order, the project
+fields = murmur3("view:feature") and "_ts:view" for the view's event time
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import mmh3
+from predmesh_bundle.read_plan import FeatureType, JoinKey
+
+_WORD = struct.Struct("<I").pack
+_BYTES, _STRING, _INT32, _INT64, _TIMESTAMP = 1, 2, 3, 4, 8
+_STRUCTS = {
+    FeatureType.INT32: struct.Struct("<IIi").pack,
+    FeatureType.INT64: struct.Struct("<IIq").pack,
+    FeatureType.TIMESTAMP: struct.Struct("<IIq").pack,
+}
+
+ENTITYLESS = (JoinKey(name="__dummy_id", type=FeatureType.STRING, column=""),)
+"""Join key, always empty text, under which Feast keeps views without entities."""
+
+
+def feature_field(view: str, feature: str) -> bytes:
+    """Field of a hash that holds one feature."""
+    return _WORD(mmh3.hash(f"{view}:{feature}", signed=False))
+
+
+def stamp_field(view: str) -> bytes:
+    """Field of a hash that holds the event time of all features of a view."""
+    return f"_ts:{view}".encode()
+
+
+def key_order(join_keys: Sequence[JoinKey]) -> tuple[JoinKey, ...]:
+    """The join keys as Feast orders them in a key; those of a view without entities."""
+    return tuple(sorted(join_keys, key=lambda key: key.name)) or ENTITYLESS
+
+
+def key_prefix(ordered: Sequence[JoinKey]) -> bytes:
+    """What stands before the values in the key of every entity."""
+    names = [key.name.encode() for key in ordered]
+    return _WORD(len(names)) + b"".join(_WORD(_STRING) + _WORD(len(name)) + name for name in names)
+
+
+def key_value(type: FeatureType) -> Callable[[Any], bytes]:
+    """Writes one value of a join key; timestamps in seconds."""
+    return _WRITERS[type]
+
+
+def _text(value: str) -> bytes:
+    data = value.encode()
+    return _WORD(_STRING) + _WORD(len(data)) + data
+
+
+_WRITERS: dict[FeatureType, Callable[[Any], bytes]] = {
+    FeatureType.STRING: _text,
+    FeatureType.BYTES: lambda value: _WORD(_BYTES) + _WORD(len(value)) + value,
+    FeatureType.INT32: lambda value: _STRUCTS[FeatureType.INT32](_INT32, 4, value),
+    FeatureType.INT64: lambda value: _STRUCTS[FeatureType.INT64](_INT64, 8, value),
+    FeatureType.TIMESTAMP: lambda value: _STRUCTS[FeatureType.TIMESTAMP](_TIMESTAMP, 8, value),
+}

@@ -1,0 +1,124 @@
+"""The FeatureService: messages to lookups and back, no decisions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from predmesh.features.v1 import feature_service_pb2 as pb
+from predmesh.features.v1.feature_service_pb2_grpc import FeatureServiceServicer as Generated
+from predmesh.type.v1 import frame_pb2
+from predmesh_bundle.clock import Clock
+from predmesh_bundle.read_plan import FeatureType, ReadPlan
+from predmesh_frame.columns import FrameError, microseconds
+from predmesh_frame.frames import Frame
+from predmesh_frame.wire import column_to_proto, frame_from_proto
+from predmesh_rpc.errors import InvalidInput, Violation
+
+from predmesh_features.catalogue import Catalogue
+from predmesh_features.domain import FeatureColumn, Lookup, OnlineStore
+from predmesh_features.pushing import find_view, hash_writes
+from predmesh_features.stored_values import DATA_TYPES
+
+MAX_ROWS = 10_000
+"""Rows of one call."""
+
+
+class FeatureServicer(Generated):
+    """Serves the bundles in a catalogue from one store, by the mesh's clock."""
+
+    def __init__(self, catalogue: Catalogue, store: OnlineStore, clock: Clock) -> None:
+        """Serve *catalogue* from *store*."""
+        self._catalogue = catalogue
+        self._store = store
+        self._clock = clock
+
+    async def LookupFeatures(self, request: pb.LookupFeaturesRequest, context: Any) -> pb.LookupFeaturesResponse:
+        """See the contract."""
+        reader = self._catalogue.reader(request.bundle_id)
+        frame = frame_of(request.entity_keys, "entity_keys")
+        max_age = request.max_age.ToTimedelta().total_seconds() if request.HasField("max_age") else None
+        lookup = await reader.lookup(frame, self._store, now=self._clock.now(), max_age_seconds=max_age)
+        return lookup_to_proto(lookup)
+
+    async def PushFeatures(self, request: pb.PushFeaturesRequest, context: Any) -> pb.PushFeaturesResponse:
+        """See the contract."""
+        plan = self._catalogue.reader(request.bundle_id).plan
+        view = find_view(plan, request.feature_view)
+        frame = frame_of(request.rows, "rows")
+        written = await self._store.write(hash_writes(plan, view, frame, self._event_nanos(request, frame)))
+        return pb.PushFeaturesResponse(rows_written=sum(written), rows_skipped=len(written) - sum(written))
+
+    async def ListFeatureServices(
+        self, request: pb.ListFeatureServicesRequest, context: Any
+    ) -> pb.ListFeatureServicesResponse:
+        """See the contract."""
+        plans = sorted((bundle_id, reader.plan) for bundle_id, reader in self._catalogue.readers.items())
+        return pb.ListFeatureServicesResponse(feature_services=[plan_to_proto(*each) for each in plans])
+
+    def _event_nanos(self, request: pb.PushFeaturesRequest, frame: Frame) -> list[int]:
+        if not request.event_times:
+            return [microseconds(self._clock.now()) * 1000] * frame.rows
+        if len(request.event_times) != frame.rows:
+            reason = f"holds {len(request.event_times)} times for {frame.rows} rows"
+            raise _invalid("event_times", reason)
+        return [time.seconds * 1_000_000_000 + time.nanos for time in request.event_times]
+
+
+def frame_of(message: frame_pb2.Frame, field: str) -> Frame:
+    """The frame in *message*, the request's *field*.
+
+    Raises:
+        InvalidInput: it is no frame of 1 to 10,000 rows.
+    """
+    if not 1 <= message.rows <= MAX_ROWS:
+        raise _invalid(field, f"has {message.rows} rows; 1 to {MAX_ROWS:,} are allowed")
+    try:
+        return frame_from_proto(message)
+    except FrameError as error:
+        raise _invalid(f"{field}.{error.column}" if error.column else field, error.reason) from None
+
+
+def lookup_to_proto(lookup: Lookup) -> pb.LookupFeaturesResponse:
+    """The answer that says *lookup*."""
+    clock_time = Timestamp()
+    clock_time.FromDatetime(lookup.clock_time)
+    return pb.LookupFeaturesResponse(
+        rows=lookup.rows,
+        features=[_feature_to_proto(feature) for feature in lookup.features],
+        ages=[
+            pb.FeatureViewAges(feature_view=view, age_seconds=ages.tolist())
+            for view, ages in lookup.age_seconds.items()
+        ],
+        clock_time=clock_time,
+    )
+
+
+def plan_to_proto(bundle_id: str, plan: ReadPlan) -> pb.FeatureServiceDescription:
+    """What *plan*, compiled for a bundle, serves."""
+    features = [
+        pb.FeatureDescription(
+            name=feature.name, type=_type(feature.type), feature_view=view, description=feature.description
+        )
+        for view, feature in plan.described()
+    ]
+    return pb.FeatureServiceDescription(
+        name=plan.feature_service,
+        project=plan.project,
+        bundle_id=bundle_id,
+        join_keys=[key.column for key in plan.join_keys],
+        features=features,
+    )
+
+
+def _feature_to_proto(feature: FeatureColumn) -> pb.FeatureColumn:
+    column = column_to_proto(feature.name, feature.column)
+    return pb.FeatureColumn(column=column, statuses=feature.statuses.tobytes(), feature_view=feature.view)
+
+
+def _type(type: FeatureType) -> Any:
+    return int(DATA_TYPES[type])
+
+
+def _invalid(field: str, reason: str) -> InvalidInput:
+    return InvalidInput("ERROR_REASON_INVALID_REQUEST", f"{field} {reason}", violations=[Violation(field, reason)])

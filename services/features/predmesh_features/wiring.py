@@ -1,0 +1,51 @@
+"""Puts the features service together; the process and the mesh in one process use the same."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from predmesh.features.v1.feature_service_pb2_grpc import add_FeatureServiceServicer_to_server
+from predmesh_bundle.store import Store
+from predmesh_rpc.server import Dependency
+
+from predmesh_features.catalogue import Catalogue
+from predmesh_features.feast_redis import FeastRedis
+from predmesh_features.mesh_clock import MeshClock
+from predmesh_features.servicer import FeatureServicer
+from predmesh_features.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The features service, put together.
+
+    Attributes:
+        servicers: what a server is built of, with the generated function that adds each.
+        loader: what a follower loads bundles into.
+        health: what the service depends on.
+    """
+
+    servicers: list[tuple[Callable[..., None], Any]]
+    loader: Catalogue
+    health: list[Dependency]
+
+
+@asynccontextmanager
+async def open_service(settings: Settings, store: Store) -> AsyncIterator[Service]:
+    """The service over the Redis that *settings* name, for the block; ready when its loader has loaded bundles."""
+    catalogue = Catalogue()
+    connected = FeastRedis.connect(
+        settings.read_address,
+        settings.write_address,
+        timeout_seconds=settings.redis_timeout_seconds,
+        max_in_flight=settings.redis_max_in_flight,
+    )
+    async with connected as online:
+        yield Service(
+            servicers=[(add_FeatureServiceServicer_to_server, FeatureServicer(catalogue, online, MeshClock(store)))],
+            loader=catalogue,
+            health=[Dependency("redis", online.ping)],
+        )
