@@ -1,0 +1,1 @@
+"""The explanation service: how much each feature moved a model's answer."""

@@ -1,0 +1,1 @@
+"""The preprocessing service: inputs and features in, the model's tensors out."""

@@ -1,0 +1,16 @@
+"""What an operator may change about the explanation service."""
+
+from __future__ import annotations
+
+from predmesh_rpc.settings import ServiceSettings
+from pydantic import Field
+
+
+class Settings(ServiceSettings):
+    """Settings of the explanation service; variables begin with ``EXPLANATION_``."""
+
+    limit_rows: int = Field(default=20_000, ge=1)
+    """Rows that may wait to be explained; more are refused with ERROR_REASON_OVERLOADED."""
+
+    max_message_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
+    """Longest request taken: 10,000 rows of tensors outgrow what one caller may send."""

@@ -1,0 +1,19 @@
+"""What an operator may change about the preprocessing service."""
+
+from __future__ import annotations
+
+from predmesh_rpc.settings import ServiceSettings
+from pydantic import Field
+
+
+class Settings(ServiceSettings):
+    """Settings of the preprocessing service; variables begin with ``PREPROCESSING_``."""
+
+    inline_max_rows: int = Field(default=512, ge=0)
+    """Larger batches of an ONNX graph go to a thread, so that the others need not wait for them."""
+
+    limit_rows: int = Field(default=20_000, ge=1)
+    """Rows that may wait for a thread; more are refused with ERROR_REASON_OVERLOADED."""
+
+    max_message_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
+    """Longest request taken: 10,000 rows of inputs and features outgrow what one caller may send."""
