@@ -13,6 +13,7 @@ import os
 import resource
 import shutil
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -43,17 +44,33 @@ def main() -> None:
     """Materialises as the command line says, unless that is what the store holds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--as-of", type=_time, default=DEMO_TIME, metavar="TIME", help="RFC 3339; %(default)s")
-    as_of = parser.parse_args().as_of
+    parser.add_argument("--follow", action="store_true", help="replay: read times from standard input")
+    asked = parser.parse_args()
     if not os.environ.get(CONNECTION):
         parser.error(f"{CONNECTION} must name the online store: host:port,username=…,password=…")
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
     train.main()
-    if held(os.environ[CONNECTION]) == (stamped("trained"), as_of):
-        return
+    if asked.follow:
+        _follow()
+    elif held(os.environ[CONNECTION]) != (stamped("trained"), asked.as_of):
+        _once(asked.as_of)
+
+
+def _once(as_of: datetime) -> None:
     start = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr):
         materialise(open_store(WORKING_COPY), as_of)
     print(f"materialised as of {as_of.isoformat()} in {time.monotonic() - start:.1f} s", file=sys.stderr)
+
+
+def _follow() -> None:
+    """Answers each line with the same line, once that is what the store holds."""
+    answers = sys.stdout
+    with tempfile.TemporaryDirectory(prefix="predmesh-flights-") as folder, contextlib.redirect_stdout(sys.stderr):
+        store = open_store(Path(folder) / "feast")
+        for line in sys.stdin:
+            materialise(store, _time(line.strip()))
+            print(line.strip(), file=answers, flush=True)
 
 
 def open_store(folder: Path) -> FeatureStore:
