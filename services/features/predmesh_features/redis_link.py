@@ -68,7 +68,7 @@ class RedisLink:
         except ConnectionGone as error:
             raise down(str(error)) from None
         except TimeoutError:
-            if connection.waiting_seconds >= self._timeout_seconds * 0.9:
+            if remaining > self._timeout_seconds or connection.waiting_seconds > self._timeout_seconds:
                 connection.abort("does not answer")
                 raise down("does not answer") from None
             raise DeadlineExceeded(
