@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,3 +53,14 @@ def _command_line(pid: int) -> list[str]:
         return (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:  # it ended meanwhile, or is another user's
         return []
+
+
+def listener_pid(address: str) -> int | None:
+    """The process that listens on a ``unix:`` address; None for TCP, and where nobody listens."""
+    if not address.startswith("unix:"):
+        return None
+    with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+        probe.connect(address.removeprefix("unix:"))
+        credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", credentials)[0])
+    return None

@@ -8,9 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from predmesh_runtime.errors import LoadError, ModelError, RunError
+from predmesh_runtime.errors import InputError, LoadError, ModelError, RunError
 from predmesh_runtime.specs import Array, TensorSpec, check_inputs, read_specs, shaped
 
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
@@ -71,7 +69,7 @@ class Model:
         """
         rows = check_inputs(self.inputs, tensors)
         if rows == 0:
-            return {spec.name: _empty(spec) for spec in self.outputs}
+            raise InputError("there are no rows: send at least one")
         try:
             answers = self._run(tensors)
         except ModelError:
@@ -120,7 +118,3 @@ def _answer(answers: Mapping[str, Array], name: str) -> Array:
     if name not in answers:
         raise RunError(f"the model gave no {name}, only {', '.join(answers)}: correct the outputs in predmesh.yaml")
     return answers[name]
-
-
-def _empty(spec: TensorSpec) -> Array:
-    return np.empty((0, *(max(size, 0) for size in spec.shape)), dtype=spec.dtype)

@@ -1,0 +1,124 @@
+"""This process as a model server: the runtime on a thread a bundle, with a bounded queue; needs no Triton."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from predmesh_rpc import deadline
+from predmesh_rpc.errors import DeadlineExceeded, PredmeshError
+from predmesh_rpc.workers import Workers
+from predmesh_runtime import InputError, LoadError, ModelError
+from predmesh_runtime import Model as LoadedModel
+from predmesh_runtime import load as open_model
+
+from predmesh_inference.domain import Array, Fault, InferenceFailed, LoadFailed, Model, Tensors
+from predmesh_inference.trouble import STAGE, model_failed, refused, unknown_bundle
+
+
+class _Running:
+    """One loaded model and the thread that runs it."""
+
+    def __init__(self, model: Model, loaded: LoadedModel, limit_rows: int) -> None:
+        self.limit_rows = model.inference.max_batch_rows
+        self.loaded = loaded
+        self.workers = Workers(STAGE, limit_rows=limit_rows)
+
+
+class LocalServer:
+    """Models in this process, one instance each, on the CPU."""
+
+    def __init__(self, *, limit_rows: int = 20_000) -> None:
+        self._limit_rows = limit_rows
+        self._models: dict[str, _Running] = {}
+
+    async def start(self) -> None:
+        """There is nothing to start."""
+
+    async def load(self, model: Model) -> None:
+        """Open the model in a thread."""
+        if model.bundle_id in self._models:
+            return
+        inference = model.inference.model_dump(mode="json")
+        try:
+            loaded = await asyncio.to_thread(open_model, model.folder, inference)
+        except LoadError as error:
+            raise LoadFailed(str(error)) from None
+        self._models[model.bundle_id] = _Running(model, loaded, self._limit_rows)
+
+    async def reload(self, model: Model) -> None:
+        """Open the model anew."""
+        await self.unload(model.bundle_id)
+        await self.load(model)
+
+    async def unload(self, bundle_id: str) -> None:
+        """Drop the model; a row being computed is finished."""
+        running = self._models.pop(bundle_id, None)
+        if running is not None:
+            running.workers.close()
+
+    async def retain(self, bundle_ids: Sequence[str]) -> None:
+        """Nothing outlives the process."""
+
+    async def infer(self, bundle_id: str, tensors: Tensors, seconds: float) -> Tensors:
+        """The model's outputs, for the agent."""
+        try:
+            with deadline.within(seconds):
+                return await self.answer(bundle_id, tensors)
+        except PredmeshError as error:
+            raise InferenceFailed(_fault(error), error.message) from None
+
+    async def answer(self, bundle_id: str, tensors: Tensors) -> dict[str, Array]:
+        """The model's outputs, for callers of the Open Inference Protocol.
+
+        Raises:
+            NotFound: the bundle is not loaded here.
+            InvalidInput: the tensors are none the model takes.
+            FailedPrecondition: the model failed.
+            TooMuch: too many rows wait.
+            DeadlineExceeded: the caller's time ran out.
+        """
+        running = self._models.get(bundle_id)
+        if running is None:
+            raise unknown_bundle(bundle_id)
+        rows = max((len(array) for array in tensors.values() if array.ndim), default=0)
+        if rows > running.limit_rows:
+            raise refused(bundle_id, f"{rows} rows are more than the {running.limit_rows} that the model takes at once")
+        try:
+            return await running.workers.run(lambda: running.loaded.infer(tensors), rows=max(rows, 1))
+        except InputError as error:
+            raise refused(bundle_id, str(error)) from None
+        except ModelError as error:
+            raise model_failed(bundle_id, str(error)) from None
+
+    def loaded(self, bundle_id: str) -> LoadedModel:
+        """The model, for its description. Raises NotFound."""
+        if bundle_id not in self._models:
+            raise unknown_bundle(bundle_id)
+        return self._models[bundle_id].loaded
+
+    def bundle_ids(self) -> list[str]:
+        """What is loaded."""
+        return sorted(self._models)
+
+    async def whole(self, model: Model) -> bool:
+        """There is one instance, and it is this process."""
+        return True
+
+    async def name(self) -> str:
+        """What the contract calls it."""
+        return "in-process"
+
+    def close(self) -> None:
+        """Drop every model."""
+        for running in self._models.values():
+            running.workers.close()
+        self._models.clear()
+
+
+def _fault(error: PredmeshError) -> Fault:
+    if error.reason == "ERROR_REASON_BUNDLE_UNKNOWN":
+        return Fault.ABSENT
+    if isinstance(error, DeadlineExceeded) or error.reason == "ERROR_REASON_OVERLOADED":
+        return Fault.LATE
+    return Fault.REFUSED if error.reason == "ERROR_REASON_MODEL_FAILED" else Fault.BROKEN

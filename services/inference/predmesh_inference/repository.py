@@ -1,0 +1,56 @@
+"""Triton's model repository, a folder that this service owns: one folder a model, with links into the store."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.resources import files
+from pathlib import Path
+
+from predmesh_inference.domain import Model
+from predmesh_inference.triton_config import canary_config, model_config
+
+CANARY = "predmesh-canary"
+"""Name of the identity model; no bundle id has this form."""
+
+
+class Repository:
+    """The folder, and what is in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    def folder(self, name: str) -> Path:
+        """The folder of a model."""
+        return self.root / name
+
+    def write(self, model: Model, backend: str) -> None:
+        """Put *model* in; files that are right already stay, because Triton reloads a model whose files are newer."""
+        version = self.folder(model.bundle_id) / "1"
+        version.mkdir(parents=True, exist_ok=True)
+        link = version / "bundle"
+        if not link.is_symlink() or link.readlink() != model.folder.absolute():
+            link.unlink(missing_ok=True)
+            link.symlink_to(model.folder.absolute())
+        _write(version / "inference.json", model.inference.model_dump_json())
+        _write(self.folder(model.bundle_id) / "config.pbtxt", model_config(model, backend))
+
+    def write_canary(self) -> None:
+        """Put the identity model in."""
+        version = self.folder(CANARY) / "1"
+        version.mkdir(parents=True, exist_ok=True)
+        _write(version / "model.py", files("predmesh_inference").joinpath("canary/model.py").read_text())
+        _write(self.folder(CANARY) / "config.pbtxt", canary_config(CANARY))
+
+    def remove(self, name: str) -> None:
+        """Take a model out; one that is not there is no error."""
+        shutil.rmtree(self.folder(name), ignore_errors=True)
+
+    def names(self) -> list[str]:
+        """The models in it, the canary left out."""
+        found = self.root.iterdir() if self.root.is_dir() else ()
+        return sorted(path.name for path in found if path.is_dir() and path.name != CANARY)
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
