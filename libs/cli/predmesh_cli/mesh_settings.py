@@ -29,7 +29,7 @@ INTERNAL_PORTS = (
 
 HEAD = """\
 # Settings of this mesh. `predmesh up` wrote this file and reads it again: edit it while the mesh is down.
-# [environment] reaches every service, e.g. PREDICTION_DEFAULT_DEADLINE_SECONDS = "2".
+# [environment] reaches every program, e.g. PREDICTION_DEFAULT_DEADLINE_SECONDS = "2" or GATEWAY_CORS_ORIGINS = "https://a.example".
 """
 
 
@@ -44,7 +44,7 @@ class MeshSettings:
     """Online store's limit; beyond it writes are refused, nothing is evicted."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Further variables for every service."""
+    """Further variables for every program."""
 
     sockets: Path | None = None
     """Folder of the unix sockets; chosen at the first `up`."""
@@ -68,13 +68,16 @@ def _parsed(path: Path, document: Mapping[str, Any]) -> MeshSettings:
     known = {"port", "redis_max_memory_mb", "sockets", "environment", "ports"}
     if unknown := sorted(set(document) - known):
         raise _broken(path, f"unknown setting {unknown[0]!r}; there are {', '.join(sorted(known))}")
-    sockets = document.get("sockets")
+    sockets = document.get("sockets", "")
+    if not isinstance(sockets, str):
+        raise _broken(path, f"sockets must be a path, not {sockets!r}")
+    kept = _table(path, document, "ports")
     return MeshSettings(
         port=_number(path, document, "port", DEFAULT_PORT, highest=HIGHEST_PORT),
         redis_max_memory_mb=_number(path, document, "redis_max_memory_mb", 256, highest=1_000_000),
         environment={name: str(value) for name, value in _table(path, document, "environment").items()},
-        sockets=Path(sockets) if isinstance(sockets, str) else None,
-        ports={name: int(value) for name, value in _table(path, document, "ports").items() if name in INTERNAL_PORTS},
+        sockets=Path(sockets) if sockets else None,
+        ports={name: _number(path, kept, name, 0, highest=HIGHEST_PORT) for name in INTERNAL_PORTS if name in kept},
     )
 
 

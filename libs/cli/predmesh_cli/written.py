@@ -12,20 +12,23 @@ from pathlib import Path
 from predmesh_gateway import bootstrap, envoy
 from predmesh_gateway.settings import Settings as GatewaySettings
 from predmesh_inference import tritonserver
+from predmesh_rpc.settings import SettingsError, read
 
 from predmesh_cli import launch
+from predmesh_cli.errors import CliError
 from predmesh_cli.home import Home
 from predmesh_cli.mesh_settings import MeshSettings
 from predmesh_cli.passwords import passwords, write_private
 from predmesh_cli.ports import LOOPBACK
 from predmesh_cli.redis_server import acl, configuration, redis_binary
 from predmesh_cli.supervisor_ini import supervisor_ini
-from predmesh_cli.topology import PROGRAMS, Engines, Mesh, Program, topology
+from predmesh_cli.topology import GATEWAY, PROGRAMS, Engines, Mesh, Program, topology
 
+GATEWAY_PREFIX = "GATEWAY_"
 INHERITED = frozenset({"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR"})
 INHERITED_PREFIXES = (
     *("LC_", "OTEL_", "CUDA_", "NVIDIA_", "PREDMESH_"),
-    *("FEATURES_", "PREPROCESSING_", "INFERENCE_", "EXPLANATION_", "PREDICTION_"),
+    *("FEATURES_", "PREPROCESSING_", "INFERENCE_", "EXPLANATION_", "PREDICTION_", GATEWAY_PREFIX),
 )
 
 
@@ -103,12 +106,17 @@ def triton_settings(mesh: Mesh) -> tritonserver.TritonSettings:
 
 
 def gateway_settings(mesh: Mesh) -> GatewaySettings:
-    """How this mesh's gateway is configured."""
-    return GatewaySettings(
-        address=f"{LOOPBACK}:{mesh.settings.port}",
-        admin_address=mesh.unix("envoy-admin"),
-        prediction_addresses=(mesh.unix("prediction"),),
+    """How this mesh's gateway is configured: the operator's GATEWAY_ variables, and what the mesh chooses."""
+    chosen = mesh.environment(
+        GATEWAY,
+        GATEWAY_ADDRESS=f"{LOOPBACK}:{mesh.settings.port}",
+        GATEWAY_ADMIN_ADDRESS=mesh.unix("envoy-admin"),
+        GATEWAY_PREDICTION_ADDRESSES=mesh.unix("prediction"),
     )
+    try:
+        return read(GatewaySettings, GATEWAY_PREFIX, chosen)
+    except SettingsError as error:
+        raise CliError(str(error), hint="mend them where they are set: in the shell, or in mesh.toml") from None
 
 
 def write(described: Described) -> None:

@@ -1,0 +1,143 @@
+"""The programs of a mesh and the supervisor's configuration for them."""
+
+import configparser
+import json
+import shlex
+import stat
+from pathlib import Path
+
+import pytest
+from predmesh_cli.home import Home
+from predmesh_cli.launch import MARK
+from predmesh_cli.mesh_settings import INTERNAL_PORTS, MeshSettings
+from predmesh_cli.passwords import Passwords
+from predmesh_cli.supervisor_ini import supervisor_ini
+from predmesh_cli.topology import PROGRAMS, SERVICES, Engines, Mesh, Program, topology
+from predmesh_cli.written import inherited, spec, store_folder
+
+ROOT = Path("/srv/a mesh, 100% ours")
+SECRETS = Passwords(features="f-secret", writer="w-secret", watcher="i-secret")
+SETTINGS = MeshSettings(
+    sockets=ROOT / "run",
+    ports={name: 40000 + index for index, name in enumerate(INTERNAL_PORTS)},
+    environment={"X": "1"},
+)
+ENGINES = Engines(redis=("/bin/redis", "conf"), triton=("/bin/triton",), envoy=("/bin/envoy",))
+
+
+@pytest.fixture
+def programs() -> dict[str, Program]:
+    mesh = Mesh(
+        home=Home(ROOT),
+        settings=SETTINGS,
+        passwords=SECRETS,
+        store=ROOT / "store",
+        python="/env/bin/python",
+        inherited={"PATH": "/bin"},
+    )
+    return {program.name: program for program in topology(mesh, ENGINES)}
+
+
+def ini(programs: dict[str, Program]) -> configparser.ConfigParser:
+    text = supervisor_ini(
+        list(programs.values()),
+        run=ROOT / "run",
+        logs=ROOT / "logs",
+        socket=ROOT / "run" / "supervisor.sock",
+        launcher=("/env/bin/python", "-I", "launch.py"),
+        specs=ROOT / "run" / "programs",
+    )
+    # As the supervisor reads it: a percent sign left alone would be an expansion.
+    parser = configparser.ConfigParser(inline_comment_prefixes=(";", "#"))
+    parser.read_string(text)
+    return parser
+
+
+def test_every_program_is_there_once(programs: dict[str, Program]) -> None:
+    assert tuple(programs) == PROGRAMS
+
+
+def test_every_process_knows_its_mesh_and_is_marked(programs: dict[str, Program]) -> None:
+    for name, program in programs.items():
+        assert program.environment["PREDMESH_HOME"] == str(ROOT)
+        assert program.environment[MARK] == f"{ROOT}:{name}"
+        assert program.environment["X"] == "1"
+
+
+def test_services_listen_where_the_others_look(programs: dict[str, Program]) -> None:
+    prediction = programs["prediction"].environment
+    for stage in ("features", "preprocessing", "explanation"):
+        assert (
+            prediction[f"PREDICTION_{stage.upper()}_ADDRESS"] == programs[stage].environment[f"{stage.upper()}_ADDRESS"]
+        )
+    assert prediction["PREDICTION_TRITON_ADDRESS"] == programs["triton"].address
+
+
+def test_passwords_reach_features_alone(programs: dict[str, Program]) -> None:
+    holders = {name for name, program in programs.items() if "secret" in json.dumps(dict(program.environment))}
+    assert holders == {"features"}
+    assert not any("secret" in repr(program.environment) for name, program in programs.items() if name != "features")
+
+
+def test_no_command_line_holds_a_password(programs: dict[str, Program]) -> None:
+    assert not any("secret" in word for program in programs.values() for word in program.argv)
+
+
+def test_the_supervisor_never_gives_up_and_ends_whole_groups(programs: dict[str, Program]) -> None:
+    parsed = ini(programs)
+    for name in PROGRAMS:
+        section = parsed[f"program:{name}"]
+        assert section["autorestart"] == "true"
+        assert section.getint("startretries") > 10**6
+        assert section["killasgroup"] == "true"
+        assert section["stopsignal"] == "TERM"
+
+
+def test_logs_are_rotated(programs: dict[str, Program]) -> None:
+    section = ini(programs)["program:features"]
+    assert section["stdout_logfile"] == str(ROOT / "logs" / "features.log")
+    assert section.getint("stdout_logfile_maxbytes") > 0
+    assert section.getint("stdout_logfile_backups") > 0
+
+
+def test_a_path_with_blanks_and_percent_signs_survives(programs: dict[str, Program]) -> None:
+    words = shlex.split(ini(programs)["program:redis"]["command"])
+    assert words[-1] == str(ROOT / "run" / "programs" / "redis.json")
+
+
+def test_the_gateway_ends_first_and_the_engines_last(programs: dict[str, Program]) -> None:
+    parsed = ini(programs)
+    groups = {name: parsed[name].getint("priority") for name in parsed.sections() if name.startswith("group:")}
+    assert sorted(groups, key=lambda name: groups[name]) == ["group:engines", "group:services", "group:edge"]
+    assert parsed["group:services"]["programs"].split(",") == list(SERVICES)
+
+
+def test_a_specification_is_what_the_launcher_reads(programs: dict[str, Program], tmp_path: Path) -> None:
+    document = json.loads(spec(programs["redis"], tmp_path / "redis.json"))
+    assert document["argv"] == ["/bin/redis", "conf"]
+    assert document["environment"] == dict(programs["redis"].environment)
+    assert set(document) == {"argv", "environment", "directory", "death_signal", "record"}
+
+
+def test_programs_see_nothing_of_the_callers_secrets() -> None:
+    shell = {
+        "PATH": "/bin",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "FEATURES_GRACE_SECONDS": "2",
+        "FEATURES_ADDRESS": "unix:/elsewhere",
+        "PREDMESH_LOG_LEVEL": "DEBUG",
+        "PREDMESH_REDIS_URL": "redis://elsewhere",
+    }
+    assert inherited(shell) == {"PATH": "/bin", "FEATURES_GRACE_SECONDS": "2", "PREDMESH_LOG_LEVEL": "DEBUG"}
+
+
+def test_the_store_can_lie_elsewhere() -> None:
+    home = Home(ROOT)
+    assert store_folder(home, {}) == ROOT / "store"
+    assert store_folder(home, {"PREDMESH_STORE": "/srv/store"}) == Path("/srv/store")
+
+
+def test_private_files_stay_private(tmp_path: Path) -> None:
+    home = Home.at(tmp_path / "home")
+    home.make()
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in (home.secrets, home.programs)} == {0o700}
