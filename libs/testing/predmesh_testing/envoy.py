@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -70,6 +72,24 @@ def running_gateway(settings: Settings, folder: Path) -> Iterator[Gateway]:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=10)
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def running_echo(socket: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts `echo_prediction` on the unix socket *socket*, and ends it."""
+    command = [sys.executable, "-m", "predmesh_testing.echo_prediction"]
+    variables = {"ECHO_ADDRESS": f"unix:{socket}", "ECHO_GRACE_SECONDS": "0", "ECHO_LOG_LEVEL": "ERROR"}
+    process = subprocess.Popen(command, env=os.environ | variables)
+    try:
+        end = time.monotonic() + START_SECONDS
+        while not socket.exists():
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError("the echo did not start; its words stand above")
+            time.sleep(0.02)
+        yield process
+    finally:
         process.kill()
         process.wait()
 
