@@ -40,7 +40,7 @@ def check_bundle(folder: Path) -> Checked:
     if bundle.features is None:
         return Checked(bundle, None)
     plan = _read_plan(folder, bundle.features, document)
-    problems = [document.problem(path, message) for path, message in _plan_rules(bundle, plan)]
+    problems = [document.problem(path, message) for path, message in plan_rules(bundle, plan)]
     if problems:
         raise BundleError(problems)
     return Checked(bundle, plan)
@@ -82,7 +82,7 @@ def _place(problem: str, features: FeatureSet) -> tuple[str | int, ...]:
     return ("features", "defaults", quoted[0]) if quoted else ("features", "service")
 
 
-def _plan_rules(bundle: Bundle, plan: "ReadPlan") -> _Found:
+def plan_rules(bundle: Bundle, plan: "ReadPlan") -> _Found:
     """Whether inputs, features and tensors agree, now that the features are known."""
     keys = {key.column: key for key in plan.join_keys}
     for name in sorted(keys - bundle.join_keys.keys()):

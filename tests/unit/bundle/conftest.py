@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -46,6 +47,7 @@ outputs:
 budget: 200ms
 """
 
+Document = dict[str, Any]
 WriteBundle = Callable[..., Path]
 
 
@@ -68,3 +70,10 @@ def write_bundle(tmp_path: Path) -> WriteBundle:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def document() -> Document:
+    """The wine bundle as plain values."""
+    values: Document = yaml.safe_load(YAML)
+    return values
