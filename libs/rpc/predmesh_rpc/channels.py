@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Generator, Sequence
 from typing import Any
 
 import grpc
@@ -14,7 +14,10 @@ from predmesh_rpc.addresses import host_and_port, socket_path
 from predmesh_rpc.tracing import client_interceptors
 from predmesh_rpc.translate import translate
 
-__all__ = ["MeshChannel", "connect", "translate"]
+__all__ = ["Channel", "MeshChannel", "connect", "translate"]
+
+Channel = grpc.aio.Channel
+"""Any channel that a generated stub takes: one of `connect`, or an `InProcessChannel`."""
 
 LONGEST_MESSAGE_BYTES = 256 * 1024 * 1024
 """Longest answer taken from a service of the mesh."""
@@ -113,7 +116,60 @@ class _Outgoing:
         self._inner = inner
 
     def __call__(self, *args: Any, timeout: float | None = None, metadata: Any = None, **rest: Any) -> Any:
-        return self._inner(*args, timeout=allowed(timeout), metadata=context.joined(metadata), **rest)
+        seconds = allowed(timeout)
+        if seconds is not None and seconds <= 0:
+            return _ExpiredCall()  # gRPC rounds a timeout of 0 up on the wire, and the peer would begin
+        return self._inner(*args, timeout=seconds, metadata=context.joined(metadata), **rest)
+
+
+class _ExpiredCall:
+    """A call that was not made, because no time is left; every way to its answer raises."""
+
+    def __init__(self) -> None:
+        self._error = grpc.aio.AioRpcError(
+            grpc.StatusCode.DEADLINE_EXCEEDED, grpc.aio.Metadata(), grpc.aio.Metadata(), "no time is left for the call"
+        )
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        raise self._error
+        yield
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        raise self._error
+        yield
+
+    async def read(self) -> Any:
+        raise self._error
+
+    async def write(self, request: Any) -> None:
+        raise self._error
+
+    async def done_writing(self) -> None:
+        raise self._error
+
+    async def code(self) -> grpc.StatusCode:
+        return self._error.code()
+
+    async def details(self) -> str:
+        return self._error.details() or ""
+
+    async def initial_metadata(self) -> grpc.aio.Metadata:
+        return self._error.initial_metadata()
+
+    async def trailing_metadata(self) -> grpc.aio.Metadata:
+        return self._error.trailing_metadata()
+
+    async def wait_for_connection(self) -> None:
+        raise self._error
+
+    def cancel(self) -> bool:
+        return False
+
+    def cancelled(self) -> bool:
+        return False
+
+    def done(self) -> bool:
+        return True
 
 
 def _options(safe_to_retry: Sequence[str], longest_message_bytes: int) -> list[tuple[str, int | str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import os
 from collections.abc import Iterable
 from contextvars import ContextVar
 
@@ -32,7 +32,7 @@ class Request:
     def __init__(self, metadata: Metadata = (), id: str = "") -> None:
         self.metadata = metadata
         self.initial_metadata: list[tuple[str, str]] = []
-        self.id = id or _usable(self.header(REQUEST_ID)) or str(uuid.uuid4())
+        self.id = id or _usable(self.header(REQUEST_ID)) or os.urandom(16).hex()
 
     def header(self, key: str) -> str:
         """The first text value under *key*, else empty."""

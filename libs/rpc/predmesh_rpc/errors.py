@@ -53,11 +53,13 @@ class PredmeshError(Exception):
 
 
 class InvalidInput(PredmeshError):
-    """The caller must change the request; `violations` say where."""
+    """The caller must change the request; `violations` say where, and their number is metadata."""
 
     def __init__(self, reason: str, message: str, violations: Sequence[Violation] = (), **metadata: object) -> None:
         super().__init__(reason, message, **metadata)
         self.violations = tuple(violations)
+        if self.violations:
+            self.metadata.setdefault("violations", str(len(self.violations)))
 
 
 class NotFound(PredmeshError):

@@ -82,11 +82,19 @@ class Server:
         if self._grpc is None:
             return
         server, self._grpc = self._grpc, None
-        await server.stop(grace_seconds)
+        try:
+            await server.stop(grace_seconds)
+        except asyncio.CancelledError:
+            await server.stop(None)
+            raise
+        finally:
+            self._remove_sockets()
+        _log.info("drained")
+
+    def _remove_sockets(self) -> None:
         for path, mine in self._sockets.items():
             if mine is not None and addresses.identity(path) == mine:
                 path.unlink(missing_ok=True)
-        _log.info("drained")
 
     async def _listen(self) -> None:
         raw = RawHandlers()
