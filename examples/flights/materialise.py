@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import resource
 import shutil
@@ -19,7 +18,7 @@ import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from examples.flights import train
 from examples.flights.content import BUILD, stamped
@@ -35,7 +34,7 @@ FIRST_TIME = datetime(2012, 12, 31, tzinfo=UTC)
 WORKING_COPY = BUILD / "feast"
 CONNECTION = "PREDMESH_FEAST_REDIS"
 MARKER = "predmesh:example:flights"
-"""Key in the online store that says what is in it."""
+"""Hash in the online store that says what is in it; a hash, because the mesh lets writers do nothing else."""
 
 MOST_MEMORY_BYTES = 4 << 30
 
@@ -103,17 +102,17 @@ def materialise(store: FeatureStore, as_of: datetime) -> None:
             store._get_provider().teardown_infra(store.project, views, store.list_entities())
         with _quiet(), _inside(store.repo_path):
             store.materialize(FIRST_TIME, as_of)
-        redis.set(MARKER, json.dumps({"digest": digest, "as_of": as_of.isoformat()}))
+        redis.hset(MARKER, mapping={"digest": digest, "as_of": as_of.isoformat()})
 
 
 def held(connection: str) -> tuple[str, datetime] | None:
     """Digest of the training and time of the values in the online store; None where neither is known."""
     with contextlib.closing(connect(connection)) as redis:
-        found = redis.get(MARKER)
-    if not isinstance(found, bytes):
+        # redis-py types every call as if it might be awaited.
+        digest, as_of = cast("list[bytes | None]", redis.hmget(MARKER, ["digest", "as_of"]))
+    if digest is None or as_of is None:
         return None
-    document = json.loads(found)
-    return document["digest"], datetime.fromisoformat(document["as_of"])
+    return digest.decode(), datetime.fromisoformat(as_of.decode())
 
 
 def connect(connection: str) -> Redis:
