@@ -21,6 +21,9 @@ class Settings(ServiceSettings):
     triton_address: str = "127.0.0.1:8001"
     """Where the model server speaks the Open Inference Protocol over gRPC."""
 
+    default_deadline_seconds: float = Field(default=10.0, gt=0)
+    """Time allowed to a call whose caller set no deadline; what ends it earlier is the budget of its bundle."""
+
     max_batch_rows: int = Field(default=1024, ge=1)
     """Rows of one batch, where the bundle allows as many."""
 

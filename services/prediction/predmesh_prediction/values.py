@@ -66,17 +66,26 @@ def base64_bytes(value: object) -> bytes | None:
 
 
 def shown(value: object) -> str:
-    """A JSON value as an error message shows it, shortened."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if type(value) is float and value.is_integer() and abs(value) < EXACT:
-        value = int(value)
-    elif type(value) is int and abs(value) >= EXACT:
-        value = float(value)
+    """A JSON value as an error message shows it, shortened; the same whether it came as JSON or as a Struct."""
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
-    text = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=repr).decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    text = orjson.dumps(_normal(value), option=orjson.OPT_NON_STR_KEYS, default=repr).decode()
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
+
+
+def _normal(value: Any) -> Any:
+    """*value* with its numbers written in one way; only as much of it as can be shown."""
+    if type(value) is float and value.is_integer() and abs(value) < EXACT:
+        return int(value)
+    if type(value) is int and abs(value) >= EXACT:
+        return float(value)
+    if isinstance(value, list):
+        return [_normal(each) for each in value[:_LONGEST_SHOWN]]
+    if isinstance(value, dict):
+        return {name: _normal(value[name]) for name in sorted(value)[:_LONGEST_SHOWN]}
+    return value[: _LONGEST_SHOWN + 1] if isinstance(value, str) else value
 
 
 def kind(value: object) -> str:

@@ -240,7 +240,7 @@ class FakeInference(GRPCInferenceServiceServicer):
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     gate: asyncio.Event | None = None
     failing: str = ""
-    cancelled: int = 0
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     is_ready: bool = True
 
     async def ServerLive(self, request: Any, context: Any) -> Any:
@@ -259,7 +259,7 @@ class FakeInference(GRPCInferenceServiceServicer):
             if self.gate is not None:
                 await self.gate.wait()
         except asyncio.CancelledError:
-            self.cancelled += 1
+            self.cancelled.set()
             raise
         if self.failing == "down":
             raise DependencyDown("ERROR_REASON_MODEL_SERVER_DOWN", "the model server does not answer")
@@ -330,9 +330,9 @@ class Mesh:
     def oip_http(self) -> Any:
         return OpenInferenceHttpServiceStub(self.channel)
 
-    async def deploy(self, *bundles: Bundle, hash: str = "0" * 12) -> None:
+    async def deploy(self, *bundles: Bundle) -> None:
         """Make *bundles* the live generation; the last version of each name is its default."""
-        each = [stored(bundle, self.folder, hash) for bundle in bundles]
+        each = [stored(bundle, self.folder, f"{self.number:012d}") for bundle in bundles]
         for one in each:
             await self.service.loader.load(one)
         self.number += 1
