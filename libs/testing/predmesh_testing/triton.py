@@ -71,7 +71,7 @@ class RunningTriton:
 
 
 def start_triton(settings: TritonSettings, log: Path, *, overrides: Mapping[str, str] | None = None) -> RunningTriton:
-    """Start a Triton and wait until it answers.
+    """Start a Triton, the first one or one that follows a dead one, and wait until it answers.
 
     Raises:
         RuntimeError: it did not; the message holds the end of its log.
@@ -108,6 +108,7 @@ def triton_of_its_own(*, overrides: Mapping[str, str] | None = None) -> Iterator
             repository=home / "models",
             address=socket_address(home / "triton.sock"),
             shm_prefix=f"predmesh-test-{uuid.uuid4().hex[:8]}-",
+            exit_seconds=2,
         )
         running = start_triton(settings, home / "triton.log", overrides=overrides)
         try:

@@ -16,7 +16,7 @@ class Settings(ServiceSettings):
     triton_address: str = Field(default_factory=lambda data: f"unix:{data['home'] / 'run' / 'triton.sock'}:1")
     """Where Triton answers gRPC; ``in-process`` runs the models in this process and needs no Triton."""
 
-    triton_repository: Path = Field(default_factory=lambda data: data["home"] / "triton" / "models")
+    triton_repository: Path = Field(default_factory=lambda data: data["home"] / "triton")
     """Triton's model repository, which this service alone writes."""
 
     native_backends: bool = True

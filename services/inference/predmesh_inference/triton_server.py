@@ -137,19 +137,26 @@ class TritonServer:
 
     async def _check_canary(self) -> None:
         """Have the identity model hand back what it is sent: its Python may corrupt arrays without an error."""
-        sent = np.arange(21, dtype=np.float32).reshape(7, 3)
         try:
             await self._load(CANARY, self._limits.load_seconds)
-            received = (await self.infer(CANARY, {"x": sent}, CONTROL_SECONDS)).get("y", np.empty(0))
-        except (InferenceFailed, LoadFailed) as error:
+            problem = await self._ask_canary()
+        except LoadFailed as error:
+            problem = f"cannot run Python: {error}"
+        if problem:
             await self._discard(CANARY)
-            if isinstance(error, InferenceFailed) and error.fault is Fault.SERVER_DOWN:
-                raise
-            raise ServerUnsound(f"Triton cannot run Python: {error}; {_INSTALL}") from None
-        if not same(sent, received):
-            await self._discard(CANARY)
-            raise ServerUnsound(f"Triton's Python changes the values that it is handed: {_INSTALL}")
+            raise ServerUnsound(f"Triton {problem}; run `python -m predmesh_inference.install` and start Triton again")
         await self._begin_unload(CANARY)
+
+    async def _ask_canary(self) -> str:
+        """What the identity model changed; empty where nothing."""
+        sent = np.arange(21, dtype=np.float32).reshape(7, 3)
+        try:
+            received = (await self.infer(CANARY, {"x": sent}, CONTROL_SECONDS)).get("y", np.empty(0))
+        except InferenceFailed as error:
+            if error.fault is Fault.SERVER_DOWN:
+                raise
+            return f"does not hand arrays over to Python unchanged: {error.detail}"
+        return "" if same(sent, received) else "does not hand arrays over to Python unchanged"
 
     async def _load(self, name: str, seconds: float) -> None:
         try:
@@ -231,6 +238,3 @@ class TritonServer:
 
 def _down() -> InferenceFailed:
     return InferenceFailed(Fault.SERVER_DOWN, "Triton does not answer")
-
-
-_INSTALL = "run `python -m predmesh_inference.install` and start Triton again"

@@ -23,8 +23,8 @@ from predmesh_inference.stubs import find_stubs
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Triton's stubs keep their regions
 PR_SET_PDEATHSIG = 1
-EXIT_SECONDS = 10
-"""Time for Triton to answer what it has begun."""
+DEAF_SECONDS = 3
+"""Time after which a Triton that should have ended is killed: a load that hangs makes it deaf to SIGTERM."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,8 @@ class TritonSettings:
     """Where it serves Prometheus metrics, ``127.0.0.1:<port>``; empty is nowhere."""
     shm_prefix: str = "predmesh-"
     """How the names of its shared-memory regions begin; no two Tritons of a machine may share it."""
-    allow_gpu_metrics: bool = False
-    """Whether to ask the GPU's driver for figures."""
+    exit_seconds: int = 10
+    """Time for Triton to answer what it has begun, once it is asked to end."""
 
 
 def socket_address(path: Path) -> str:
@@ -62,6 +62,7 @@ def words(settings: TritonSettings) -> list[str]:
         *(sys.executable, "-m", "predmesh_inference.tritonserver"),
         *("--repository", str(settings.repository), "--address", settings.address),
         *("--metrics-address", settings.metrics_address, "--shm-prefix", settings.shm_prefix),
+        *("--exit-seconds", str(settings.exit_seconds)),
     ]
 
 
@@ -82,7 +83,7 @@ def command(triton: Installation, settings: TritonSettings) -> list[str]:
         "--disable-auto-complete-config",
         # With strict readiness one failed load would make the whole server not ready.
         "--strict-readiness=false",
-        f"--exit-timeout-secs={EXIT_SECONDS}",
+        f"--exit-timeout-secs={settings.exit_seconds}",
         f"--backend-config=python,shm-region-prefix-name={settings.shm_prefix}",
     ]
 
@@ -91,8 +92,7 @@ def _metrics(settings: TritonSettings) -> list[str]:
     if not settings.metrics_address:
         return ["--allow-metrics=false"]
     host, _, port = settings.metrics_address.rpartition(":")
-    gpu = str(settings.allow_gpu_metrics).lower()
-    return [f"--metrics-address={host}", f"--metrics-port={port}", f"--allow-gpu-metrics={gpu}"]
+    return [f"--metrics-address={host}", f"--metrics-port={port}", "--allow-gpu-metrics=false"]
 
 
 def environment(triton: Installation, base: Mapping[str, str], libpython: Path | None) -> dict[str, str]:
@@ -127,7 +127,7 @@ def run(settings: TritonSettings) -> int:
         preexec_fn=_end_with_parent,
     )
     try:
-        return _wait(process)
+        return _wait(process, settings.exit_seconds + DEAF_SECONDS)
     finally:
         process.kill()
         process.wait()
@@ -139,11 +139,10 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def _wait(process: subprocess.Popen[bytes]) -> int:
+def _wait(process: subprocess.Popen[bytes], patience_seconds: int) -> int:
     def end(_signal: int, _frame: FrameType | None) -> None:
         process.terminate()
-        # A load that hangs makes Triton deaf to SIGTERM; the alarm ends the wait below.
-        signal.alarm(EXIT_SECONDS + 3)
+        signal.alarm(patience_seconds)
 
     def give_up(_signal: int, _frame: FrameType | None) -> None:
         raise TimeoutError
@@ -172,6 +171,7 @@ def main() -> None:
     parser.add_argument("--address", required=True)
     parser.add_argument("--metrics-address", default="")
     parser.add_argument("--shm-prefix", default="predmesh-")
+    parser.add_argument("--exit-seconds", type=int, default=10)
     try:
         code = run(TritonSettings(**vars(parser.parse_args())))
     except FileNotFoundError as error:
