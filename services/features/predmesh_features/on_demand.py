@@ -51,8 +51,8 @@ class OnDemandView:
         made = [self._function({name: column[row] for name, column in given.items()}) for row in range(rows)]
         return {feature.name: [row[feature.name] for row in made] for feature in self.plan.outputs}
 
-    def _column(self, feature: FeaturePlan, made: Mapping[str, Any], rows: int) -> FeatureColumn:
-        values = made.get(feature.name)
+    def _column(self, feature: FeaturePlan, made: object, rows: int) -> FeatureColumn:
+        values = made.get(feature.name) if isinstance(made, Mapping) else None
         if not isinstance(values, list | tuple | np.ndarray) or len(values) != rows:
             raise self._failed(f"made no list of {rows} values for {feature.name!r}")
         convert = _CONVERTERS[feature.type]

@@ -8,7 +8,7 @@ from typing import Any
 from predmesh_bundle.nearest import nearest
 from predmesh_bundle.read_plan import FeaturePlan, ReadPlan, ViewPlan
 from predmesh_frame.frames import Frame
-from predmesh_rpc.errors import FailedPrecondition, InvalidInput, NotFound, Violation
+from predmesh_rpc.errors import InvalidInput, NotFound, NotOffered, Violation
 
 from predmesh_features.domain import HashWrite
 from predmesh_features.entity_keys import check_keys, entity_keys
@@ -23,7 +23,7 @@ def find_view(plan: ReadPlan, name: str) -> ViewPlan:
 
     Raises:
         NotFound: there is none.
-        FailedPrecondition: no row of it can be written whole.
+        NotOffered: no row of it can be written whole.
     """
     views = {view.name: view for view in plan.views}
     if name not in views:
@@ -35,7 +35,7 @@ def find_view(plan: ReadPlan, name: str) -> ViewPlan:
         )
     view = views[name]
     if view.unwritable:
-        raise FailedPrecondition(
+        raise NotOffered(
             "ERROR_REASON_NOT_OFFERED",
             f"feature view {name!r} cannot be pushed: {view.unwritable}",
             method="PushFeatures",

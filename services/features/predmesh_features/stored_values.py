@@ -21,6 +21,7 @@ DATA_TYPES = {type: DataType[type.name] for type in FeatureType}
 """Types of columns by those of features."""
 
 _MICROS = 1_000_000
+_LATEST = int(np.iinfo(np.int64).max)
 _NULL_SECONDS = np.iinfo(np.int64).min  # How Feast writes a null among timestamps.
 _ABSENT_TAG, _NULL_TAG = 0xFF, 0xFE  # No protobuf field of a value begins so.
 _VARINT_BYTES = 11  # One byte of tag and at most ten of a number.
@@ -197,18 +198,16 @@ _DECODERS: dict[FeatureType, Callable[[Stored], tuple[Array, States] | None]] = 
 
 def decode_stamps(values: Stored) -> Array:
     """Event times in microseconds; `NEVER` where there is none."""
-    known: dict[bytes | None, int] = {None: int(NEVER), b"": int(NEVER)}
+    known: dict[bytes | None, int] = {None: int(NEVER)}
     for value in set(values) - known.keys():
-        known[value] = stamp_nanos(value) // 1000
+        known[value] = max(min(stamp_nanos(value) // 1000, _LATEST), -_LATEST)
     return np.array([known[value] for value in values], dtype=np.int64)
 
 
 def stamp_nanos(value: bytes | None) -> int:
-    """Nanoseconds of a stored event time; 0 where there is none."""
-    if not value:
-        return 0
+    """Nanoseconds of a stored event time; 0 where there is none. The start of 1970 is stored as no bytes."""
     try:
-        stamp = Timestamp.FromString(value)
+        stamp = Timestamp.FromString(value or b"")
     except DecodeError:
         return 0
     return stamp.seconds * 1_000_000_000 + stamp.nanos

@@ -1,0 +1,221 @@
+"""The service through a real channel, over a store in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+from predmesh.features.v1 import feature_service_pb2 as pb
+from predmesh.features.v1.feature_service_pb2_grpc import FeatureServiceStub, add_FeatureServiceServicer_to_server
+from predmesh_bundle.clock import FixedClock
+from predmesh_bundle.read_plan import FeaturePlan, FeatureType, ReadPlan
+from predmesh_features.catalogue import Catalogue
+from predmesh_features.domain import Status
+from predmesh_features.servicer import FeatureServicer
+from predmesh_frame.columns import Column, DataType
+from predmesh_frame.frames import Frame
+from predmesh_frame.wire import column_from_proto, frame_to_proto
+from predmesh_rpc.server import build
+from predmesh_rpc.settings import ServiceSettings
+from predmesh_testing.fake_store import FakeStore
+
+BUNDLE = "flight-delay-1-0123456789ab"
+Asked = Callable[..., Frame]
+
+
+def bundle(plan: ReadPlan | None, bundle_id: str = BUNDLE) -> Any:
+    features = SimpleNamespace(max_age_seconds=None)
+    return SimpleNamespace(bundle_id=bundle_id, bundle=SimpleNamespace(features=features), read_plan=lambda: plan)
+
+
+@pytest.fixture
+async def catalogue(plan: ReadPlan) -> Catalogue:
+    catalogue = Catalogue()
+    await catalogue.load(bundle(plan))
+    return catalogue
+
+
+@pytest.fixture
+async def stub(catalogue: Catalogue, store: FakeStore, now: datetime, tmp_path: Path) -> AsyncIterator[Any]:
+    settings = ServiceSettings(address="127.0.0.1:0", store=tmp_path, grace_seconds=0)
+    servicer = FeatureServicer(catalogue, store, FixedClock(now))
+    async with (
+        build(settings, [(add_FeatureServiceServicer_to_server, servicer)]) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        yield FeatureServiceStub(channel)
+
+
+def weather(*origins: str, **columns: list[Any]) -> pb.PushFeaturesRequest:
+    rows = len(origins)
+    values = {"wind": [1.0] * rows, "sky": ["clear"] * rows, "temperature": [9.5] * rows} | columns
+    types = {"wind": DataType.FLOAT, "sky": DataType.STRING, "temperature": DataType.FLOAT}
+    frame = Frame.of(
+        {"origin": Column.of(DataType.STRING, origins)} | {name: Column.of(types[name], values[name]) for name in types}
+    )
+    return pb.PushFeaturesRequest(bundle_id=BUNDLE, feature_view="weather", rows=frame_to_proto(frame))
+
+
+def lookup(frame: Frame, **fields: Any) -> pb.LookupFeaturesRequest:
+    return pb.LookupFeaturesRequest(bundle_id=BUNDLE, entity_keys=frame_to_proto(frame), **fields)
+
+
+async def test_what_was_pushed_is_looked_up_with_age_and_status(stub: Any, asked: Asked, now: datetime) -> None:
+    request = weather("EWR", "JFK", temperature=[9.5, None])
+    for minutes in (10, 90):
+        request.event_times.add().FromDatetime(now - timedelta(minutes=minutes))
+    pushed = await stub.PushFeatures(request)
+    assert (pushed.rows_written, pushed.rows_skipped) == (2, 0)
+    answer = await stub.LookupFeatures(lookup(asked("EWR", "JFK", "LGA")))
+    first = answer.features[0]
+    assert (first.column.name, first.feature_view) == ("temperature", "weather")
+    assert list(first.statuses) == [Status.PRESENT, Status.OUTSIDE_MAX_AGE, Status.NOT_FOUND]
+    assert column_from_proto(first.column, 3).to_list() == [9.5, 15.0, 15.0]
+    ages = {each.feature_view: list(each.age_seconds) for each in answer.ages}
+    assert ages["weather"][:2] == [600.0, 5400.0]
+    assert answer.clock_time.ToDatetime(UTC) == now
+    assert answer.rows == 3
+
+
+async def test_rows_pushed_without_a_time_are_of_now_and_not_again(stub: Any) -> None:
+    assert (await stub.PushFeatures(weather("EWR"))).rows_written == 1
+    again = await stub.PushFeatures(weather("EWR", "JFK"))
+    assert (again.rows_written, again.rows_skipped) == (1, 1)
+
+
+async def test_the_callers_maximum_age_counts(stub: Any, asked: Asked, now: datetime) -> None:
+    request = weather("EWR")
+    request.event_times.add().FromDatetime(now - timedelta(seconds=30))
+    await stub.PushFeatures(request)
+    limited = lookup(asked("EWR"))
+    limited.max_age.FromSeconds(20)
+    assert list((await stub.LookupFeatures(limited)).features[0].statuses) == [Status.OUTSIDE_MAX_AGE]
+
+
+async def test_what_is_served_is_listed(stub: Any, catalogue: Catalogue, plan: ReadPlan) -> None:
+    await catalogue.load(bundle(plan, "another-1-0123456789ab"))
+    await catalogue.load(bundle(None, "without-1-0123456789ab"))
+    services = (await stub.ListFeatureServices(pb.ListFeatureServicesRequest())).feature_services
+    assert [each.bundle_id for each in services] == ["another-1-0123456789ab", BUNDLE]
+    assert (services[0].name, services[0].project) == ("delays", "flights")
+    assert list(services[0].join_keys) == ["origin", "carrier"]
+    assert [(each.name, each.type, each.feature_view, each.description) for each in services[0].features][-1] == (
+        "runways",
+        DataType.INT64,
+        "runways",
+        "open now",
+    )
+
+
+async def test_an_unloaded_bundle_is_unknown(stub: Any, catalogue: Catalogue, asked: Asked) -> None:
+    await catalogue.unload(BUNDLE)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.LookupFeatures(lookup(asked("EWR")))
+    assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+    assert BUNDLE in (caught.value.details() or "")
+
+
+@pytest.mark.parametrize("rows", [0, 10_001])
+async def test_no_rows_and_too_many_are_refused(stub: Any, rows: int) -> None:
+    frame = Frame(rows, {"origin": Column.of(DataType.STRING, ["EWR"] * rows)})
+    with pytest.raises(grpc.aio.AioRpcError, match="1 to 10,000 are allowed") as caught:
+        await stub.LookupFeatures(lookup(frame))
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_frame_that_is_none_is_refused_by_its_column(stub: Any, asked: Asked) -> None:
+    request = lookup(asked("EWR"))
+    request.entity_keys.rows = 2
+    with pytest.raises(grpc.aio.AioRpcError, match=r"entity_keys\.origin"):
+        await stub.LookupFeatures(request)
+
+
+async def refusal(stub: Any, request: pb.PushFeaturesRequest) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.PushFeatures(request)
+    return caught.value
+
+
+async def test_an_unknown_view_is_refused_with_the_nearest(stub: Any) -> None:
+    request = weather("EWR")
+    request.feature_view = "wether"
+    error = await refusal(stub, request)
+    assert error.code() == grpc.StatusCode.NOT_FOUND
+    assert b"ERROR_REASON_FEATURE_UNKNOWN" in dict(error.trailing_metadata() or ())["grpc-status-details-bin"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda request: request.rows.columns.pop(), b"a row is written whole"),
+        (lambda request: request.rows.columns.add(name="winds", type=4, packed=b"\0" * 4), b"did you mean 'wind'"),
+        (lambda request: request.event_times.add() and request.event_times.add(), b"holds 2 times for 1 rows"),
+        (lambda request: setattr(request.rows.columns[0], "validity", b"\0"), b"is absent in a row"),
+    ],
+    ids=["missing", "unknown", "times", "no-key"],
+)
+async def test_rows_that_do_not_fit_are_refused_and_nothing_is_written(
+    stub: Any, store: FakeStore, change: Callable[[Any], Any], words: bytes
+) -> None:
+    request = weather("EWR")
+    change(request)
+    error = await refusal(stub, request)
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert words in dict(error.trailing_metadata() or ())["grpc-status-details-bin"]
+    assert not store.hashes
+
+
+async def test_a_view_of_odd_types_takes_no_rows(stub: Any, catalogue: Catalogue, plan: ReadPlan) -> None:
+    odd = dataclasses.replace(plan.views[0], unwritable="its features v have types that are not served")
+    await catalogue.unload(BUNDLE)
+    await catalogue.load(bundle(dataclasses.replace(plan, views=(odd, *plan.views[1:]))))
+    error = await refusal(stub, weather("EWR"))
+    assert error.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_features_that_no_model_takes_are_written_too(stub: Any, catalogue: Catalogue, plan: ReadPlan) -> None:
+    wider = dataclasses.replace(plan.views[0], unread=(FeaturePlan(name="rain", type=FeatureType.FLOAT),))
+    await catalogue.unload(BUNDLE)
+    await catalogue.load(bundle(dataclasses.replace(plan, views=(wider, *plan.views[1:]))))
+    assert (await refusal(stub, weather("EWR"))).code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_store_that_is_down_is_unavailable(stub: Any, store: FakeStore, asked: Asked) -> None:
+    store.down = True
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.LookupFeatures(lookup(asked("EWR")))
+    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+async def test_the_callers_deadline_ends_a_slow_lookup(stub: Any, store: FakeStore, asked: Asked) -> None:
+    store.gate.clear()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.LookupFeatures(lookup(asked("EWR")), timeout=0.1)
+    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_a_callers_cancel_ends_the_read(stub: Any, store: FakeStore, asked: Asked) -> None:
+    store.gate.clear()
+    ended = asyncio.Event()
+    ping = store.ping
+
+    async def watched() -> None:
+        try:
+            await ping()
+        except asyncio.CancelledError:
+            ended.set()
+            raise
+
+    store.ping = watched  # type: ignore[method-assign]
+    call = stub.LookupFeatures(lookup(asked("EWR")))
+    await store.entered.wait()
+    call.cancel()
+    async with asyncio.timeout(5):
+        await ended.wait()
