@@ -13,7 +13,7 @@ from predmesh_bundle.compiling import compile_bundle
 from predmesh_bundle.generation import Generation, LiveModel, UnknownModel, with_model, without_model
 from predmesh_bundle.members import Acknowledgement, Member
 from predmesh_bundle.schema import Bundle
-from predmesh_bundle.store import Store, identify
+from predmesh_bundle.store import Store, StoreError, identify
 
 POLL_SECONDS = 0.05
 """How often the members' answers are looked at."""
@@ -122,8 +122,12 @@ def _bring_live(store: Store, models: tuple[LiveModel, ...], timeout_seconds: fl
     store.withdraw()
     tell(f"generation {generation.number} is live")
     _settle(store, generation, tell)
-    store.forget(each.instance for each in store.members() if not each.live(time.time()))
-    store.prune()
+    try:
+        store.forget(each.instance for each in store.members() if not each.live(time.time()))
+        store.prune()
+    except (OSError, StoreError) as error:
+        # The deploy has succeeded; what is left over is tried again after the next one.
+        tell(f"old bundles could not be removed: {error}")
     return generation
 
 

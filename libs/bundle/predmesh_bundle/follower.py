@@ -152,13 +152,12 @@ class Follower:
         return self._flipped or EMPTY
 
     def ready(self) -> bool:
-        """Whether the live generation is routed and all of it is loaded."""
+        """Whether the live generation is routed and all of it loaded; trouble with the store alone hinders nobody."""
         seen = self._seen
         return (
             seen is not None
             and self._flipped == seen.current
             and all(self._loaded(each) for each in seen.current.bundle_ids)
-            and not self._problems
         )
 
     def problem(self) -> str | None:
@@ -271,7 +270,7 @@ class Follower:
         log.info("generation is live", extra={"generation": current.number})
         self._problems.pop("flip", None)
         self._flipped = current
-        for bundle_id in current.bundle_ids:
+        for bundle_id in current.bundle_ids & self._holdings.keys():
             self._holdings[bundle_id].routed = True
         self._attempt("member file", self._announce)
 

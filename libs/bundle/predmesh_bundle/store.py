@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 STAMP = ".stored.json"
 """File in a stored bundle that says when it was stored; no part of its content."""
+
+DRAIN_LIMIT = timedelta(minutes=1)
+"""A generation that ended longer ago is used by nobody."""
 
 _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -148,17 +151,27 @@ class Store:
             raise StoreError(f"bundle {bundle_id} was changed in the store: deploy it anew")
 
     def prune(self, keep: int = 3) -> list[str]:
-        """Remove the bundles that neither the live, the proposed nor the last *keep* generations use; answer their ids.
+        """Remove the bundles that neither the live, the proposed, the last *keep* nor a draining generation uses.
 
         The caller holds the deployers' lock.
+
+        Returns:
+            Ids of the removed bundles.
         """
-        numbers = [number for number in self.generations() if number <= self.current().number]
-        kept = [self.current(), self.proposed() or EMPTY, *map(self.generation, numbers[-keep:] if keep else [])]
-        used = {bundle_id for generation in kept for bundle_id in generation.bundle_ids}
+        live = self.current()
+        kept = {each.number: each for each in (live, self.proposed() or EMPTY)}
+        written = [number for number in self.generations() if number <= live.number]
+        ended = datetime.now(UTC)
+        for age, number in enumerate(reversed(written)):
+            if age >= keep and datetime.now(UTC) - ended > DRAIN_LIMIT:
+                break
+            kept[number] = self.generation(number)
+            ended = kept[number].created or datetime.min.replace(tzinfo=UTC)
+        used = {bundle_id for generation in kept.values() for bundle_id in generation.bundle_ids}
         unused = [bundle_id for bundle_id in self.bundle_ids() if bundle_id not in used]
         for bundle_id in unused:
             self._remove(bundle_id)
-        self._forget_acknowledgements(before=self.current().number)
+        self._forget_acknowledgements(before=live.number)
         return unused
 
     def sweep(self) -> None:

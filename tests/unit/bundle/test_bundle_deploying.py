@@ -1,11 +1,18 @@
 """Deploys into a store that nobody follows yet, and deployers that get in each other's way."""
 
 import fcntl
+import os
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from predmesh_bundle.deploying import DeployerBusy, DeployError, VersionTaken, deploy, undeploy
+from predmesh_bundle.members import Member
 from predmesh_bundle.problems import BundleError
 from predmesh_bundle.store import Store
 
@@ -108,7 +115,38 @@ def test_what_a_killed_deployer_left_is_swept_up(store: Store, write_bundle: Wri
 def test_old_bundles_go_and_recent_ones_stay(store: Store, write_bundle: WriteBundle) -> None:
     for number in range(6):
         deploy(store, write_bundle(model=b"%d" % number), replace=True)
+        _age(store, number + 1)
     assert len(store.bundle_ids()) == 3
+
+
+def test_bundles_that_may_still_drain_stay(store: Store, write_bundle: WriteBundle) -> None:
+    for number in range(6):
+        deploy(store, write_bundle(model=b"%d" % number), replace=True)
+    assert len(store.bundle_ids()) == 6
+
+
+def _age(store: Store, number: int) -> None:
+    """Make a generation an hour older than it is."""
+    generation = store.generation(number)
+    assert generation.created is not None
+    older = generation.model_copy(update={"created": generation.created - timedelta(hours=1)})
+    (store.root / "generations" / f"{number:06d}.json").write_text(older.model_dump_json())
+
+
+def test_a_deployer_that_is_killed_leaves_the_next_one_free(store: Store, write_bundle: WriteBundle) -> None:
+    store.announce(Member("deaf-1", "inference", os.getpid(), time.time(), socket.gethostname()))
+    script = "import sys, pathlib; from predmesh_bundle import deploying, store; "
+    script += "deploying.deploy(store.Store(pathlib.Path(sys.argv[1])), pathlib.Path(sys.argv[2]))"
+    command = [sys.executable, "-c", script, str(store.root), str(write_bundle())]
+    with subprocess.Popen(command) as deployer:
+        while store.proposed() is None:
+            assert deployer.poll() is None
+            time.sleep(0.01)
+        deployer.kill()
+    store.leave("deaf-1")
+    assert (store.current().number, store.proposed() is None) == (0, False)
+    assert deploy(store, write_bundle()).number == 2
+    assert store.proposed() is None
 
 
 def test_progress_is_told(store: Store, write_bundle: WriteBundle) -> None:

@@ -142,7 +142,8 @@ def models(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
             )
 
 
-@app.command()
+# A shift backwards, -60s, looks like an option.
+@app.command(context_settings={"ignore_unknown_options": True})
 def clock(
     setting: Annotated[
         str | None,
