@@ -28,15 +28,28 @@ def prediction_cluster(settings: Settings) -> Json:
         "per_connection_buffer_limit_bytes": 1024 * 1024,
         "typed_extension_protocol_options": http2(),
         "circuit_breakers": {"thresholds": [thresholds(settings)]},
-        "outlier_detection": {
-            "consecutive_5xx": 5,
-            "interval": "1s",
-            "base_ejection_time": "1s",
-            "max_ejection_time": "5s",
-            "max_ejection_percent": 50,
-        },
+        "outlier_detection": outlier_detection(),
         "health_checks": [health_check(settings)],
         "load_assignment": endpoints(CLUSTER, settings.prediction_addresses),
+    }
+
+
+def outlier_detection() -> Json:
+    """Leaves out a process that cannot be reached.
+
+    What a process answers is no reason: a broken model fails on every process alike, and would take all of them out.
+    """
+    return {
+        "split_external_local_origin_errors": True,
+        "consecutive_local_origin_failure": 3,
+        "enforcing_consecutive_5xx": 0,
+        "enforcing_consecutive_gateway_failure": 0,
+        "enforcing_success_rate": 0,
+        "enforcing_local_origin_success_rate": 0,
+        "interval": "0.5s",
+        "base_ejection_time": "1s",
+        "max_ejection_time": "5s",
+        "max_ejection_percent": 50,
     }
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf import any_pb2
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2, status_pb2
 
 from predmesh_gateway.envoy_types import Json
 

@@ -25,8 +25,21 @@ def _words(value: Any) -> Any:
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _collector(text: str) -> str:
+    """Services take a URL; Envoy takes host and port."""
+    if text.startswith("https://"):
+        raise ValueError("the gateway sends spans in plain text: give http://host:port, of a collector near by")
+    found = text.removeprefix("http://").rstrip("/")
+    return _address(found) if found else found
+
+
 Address = Annotated[str, AfterValidator(_address)]
 Addresses = Annotated[tuple[Address, ...], BeforeValidator(_words), Field(min_length=1)]
+LogLevel = Annotated[Literal["trace", "debug", "info", "warning", "error", "critical", "off"], BeforeValidator(_lower)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
@@ -100,11 +113,11 @@ class Settings(BaseModel):
     access_log: str = "/dev/stdout"
     """File of the JSON access log; empty turns it off."""
 
-    otlp_endpoint: str = ""
-    """`host:port` that takes OTLP over gRPC; empty turns tracing off."""
+    otlp_endpoint: Annotated[str, AfterValidator(_collector)] = ""
+    """Where spans go over gRPC, `http://host:port` or `host:port`; empty turns tracing off."""
 
     concurrency: Count = 1
     """Worker threads of Envoy."""
 
-    log_level: Literal["trace", "debug", "info", "warning", "error", "critical", "off"] = "warning"
+    log_level: LogLevel = "warning"
     """Envoy's own log: trace, debug, info, warning, error, critical or off."""

@@ -25,7 +25,7 @@ def test_envoy_takes_the_configuration(settings: Settings):
 
 
 def test_an_objection_names_the_field():
-    with pytest.raises(InvalidConfiguration, match=r"no such field: .nonsense"):
+    with pytest.raises(InvalidConfiguration, match=r"no\s+such\s+field:\s+.nonsense"):
         validate(to_yaml(Settings()).replace("stat_prefix", "nonsense"))
 
 

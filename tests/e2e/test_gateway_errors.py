@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import time
@@ -16,6 +17,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from predmesh.prediction.v1 import prediction_service_pb2 as pb
 from predmesh.prediction.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from predmesh_gateway import admin
 from predmesh_gateway.bootstrap import to_yaml
 from predmesh_gateway.envoy import argv
 from predmesh_gateway.settings import Settings
@@ -86,7 +88,6 @@ def many_bytes() -> Iterator[bytes]:
         pytest.param("POST", "/v1/models/a:predict", {"content": b"x" * (4 * MIB + 1)}, (413, 3), id="large body"),
         pytest.param("POST", "/v1/models/a:predict", {"content": many_bytes()}, (413, 3), id="large stream"),
         pytest.param("POST", "/v2/models/a/infer", {"content": b"x" * (5 * MIB)}, (413, 3), id="large v2 body"),
-        pytest.param("GET", "/v1/models/stuck", {}, (504, 4), id="late"),
     ],
 )
 def test_rest_callers_get_a_document(
@@ -126,10 +127,17 @@ def failure(address: str, model: str, *, timeout: float = 10) -> tuple[grpc.Stat
     return caught.value.code(), info.reason, caught.value.details()
 
 
-def test_grpc_callers_get_the_code_and_the_details(gateway: Gateway):
-    code, reason, details = failure(gateway.address, "stuck")
-    assert (code, reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "ERROR_REASON_GATEWAY")
-    assert details.startswith("No answer in the time allowed")
+def test_a_prediction_that_hangs_costs_the_time_allowed(tmp_path: Path):
+    settings = Settings(prediction_addresses=(f"unix:{tmp_path / 'p.sock'}",), request_timeout_seconds=0.3)
+    with running_echo(tmp_path / "p.sock") as echo, running_gateway(settings, tmp_path) as gateway:
+        assert httpx.get(f"{gateway.url}/v1/models/a").status_code == 200
+        echo.send_signal(signal.SIGSTOP)
+        assert told(httpx.get(f"{gateway.url}/v1/models/a"))[:2] == (504, 4)
+        code, reason, details = failure(gateway.address, "a")
+        assert (code, reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "ERROR_REASON_GATEWAY")
+        assert details.startswith("No answer in the time allowed")
+        echo.send_signal(signal.SIGCONT)
+        assert httpx.get(f"{gateway.url}/v1/models/a").status_code == 200
 
 
 def test_an_unknown_service_is_not_offered(gateway: Gateway):
@@ -178,6 +186,26 @@ def test_a_prediction_that_dies_is_noticed_and_its_return_too(tmp_path: Path):
             # The first call succeeds: none waits for a health check.
             assert httpx.get(f"{gateway.url}/v1/models").status_code == 200
             until(lambda: httpx.get(f"{gateway.url}/healthz").status_code == 200)
+
+
+def test_a_prediction_in_trouble_still_speaks_for_itself(tmp_path: Path):
+    settings = Settings(prediction_addresses=(f"unix:{tmp_path / 'p.sock'}",), health_interval_seconds=0.1)
+    need = tmp_path / "need"
+    need.touch()
+    with running_echo(tmp_path / "p.sock", ECHO_NEED=str(need)), running_gateway(settings, tmp_path) as gateway:
+        until(lambda: httpx.get(f"{gateway.url}/healthz").status_code == 200)
+        need.unlink()
+        until(lambda: httpx.get(f"{gateway.url}/healthz").status_code == 503)
+        assert httpx.get(f"{gateway.url}/v1/models/a").status_code == 200
+
+
+@pytest.mark.parametrize("code", [4, 13, 14])
+def test_what_prediction_answers_does_not_take_it_out(gateway: Gateway, rest: httpx.Client, code: int):
+    for _ in range(10):
+        assert rest.get(f"/v1/models/code-{code}").json()["code"] == code
+    assert rest.get("/healthz").status_code == 200
+    ejected = admin.statistics(gateway.settings.admin_address, matching="outlier_detection.ejections_active")
+    assert list(ejected.values()) == [0]
 
 
 def test_a_process_killed_among_several_fails_no_call(tmp_path: Path):

@@ -9,9 +9,9 @@ import asyncio
 import hashlib
 import json
 import os
-import threading
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -24,11 +24,10 @@ from predmesh.prediction.v1 import prediction_service_pb2 as pb
 from predmesh.prediction.v1 import prediction_service_pb2_grpc as pb_grpc
 from predmesh_rpc import context, deadline
 from predmesh_rpc.errors import DependencyDown, InvalidInput, NotFound, Violation
-from predmesh_rpc.server import build, launch, run
+from predmesh_rpc.server import Dependency, build, launch, run
 from predmesh_rpc.settings import ServiceSettings
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-STUCK_SECONDS = 1.5
 LENGTH = "inference-header-content-length"
 
 
@@ -38,6 +37,9 @@ class Settings(ServiceSettings):
     max_message_bytes: int = 4 * 1024 * 1024 + 64 * 1024
     """A body of 4 MiB, and the message around it."""
 
+    need: Path | None = None
+    """A file without which the echo says that it is not healthy, and answers all the same."""
+
 
 class Demands:
     """Does what the name of a model asks for, before anything is answered."""
@@ -46,10 +48,7 @@ class Demands:
         self._attempts: Counter[str] = Counter()
 
     async def meet(self, model: str, wire: Any) -> None:
-        """`flaky` is unavailable once a request id, `slow` and `stuck` never answer, `die` ends the process.
-
-        `stuck` holds up the whole process for a while, so that it does not even say that time is up. `code-5` fails so.
-        """
+        """`flaky` is unavailable once a request id, `slow` never answers, `die` ends the process, `code-5` fails so."""
         match model.partition("-"):
             case "flaky", _, _:
                 self._attempts[context.request_id()] += 1
@@ -62,8 +61,6 @@ class Demands:
                 raise InvalidInput("ERROR_REASON_INVALID_REQUEST", "two things are wrong", violations)
             case "slow", _, _:
                 await asyncio.Event().wait()
-            case "stuck", _, _:
-                threading.Event().wait(STUCK_SECONDS)
             case "die", _, _:
                 os._exit(1)
             case "code", _, number:
@@ -168,7 +165,12 @@ async def main(settings: Settings) -> None:
         (oip_grpc.add_OpenInferenceHttpServiceServicer_to_server, OpenInferenceHttp(demands)),  # type: ignore[abstract]
         (service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server, OpenInference()),
     ]
-    async with build(settings, servicers) as server:
+
+    async def needed() -> None:
+        if settings.need is not None and not settings.need.exists():
+            raise DependencyDown("ERROR_REASON_STORE_DOWN", "the needed file is not there")
+
+    async with build(settings, servicers, [Dependency("need", needed)]) as server:
         await run(server, settings.grace_seconds)
 
 

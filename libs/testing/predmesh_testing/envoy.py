@@ -77,10 +77,10 @@ def running_gateway(settings: Settings, folder: Path) -> Iterator[Gateway]:
 
 
 @contextlib.contextmanager
-def running_echo(socket: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Starts `echo_prediction` on the unix socket *socket*, and ends it."""
+def running_echo(socket: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts `echo_prediction` on the unix socket *socket* with more environment *variables*, and ends it."""
     command = [sys.executable, "-m", "predmesh_testing.echo_prediction"]
-    variables = {"ECHO_ADDRESS": f"unix:{socket}", "ECHO_GRACE_SECONDS": "0", "ECHO_LOG_LEVEL": "ERROR"}
+    variables |= {"ECHO_ADDRESS": f"unix:{socket}", "ECHO_GRACE_SECONDS": "0", "ECHO_LOG_LEVEL": "ERROR"}
     process = subprocess.Popen(command, env=os.environ | variables)
     try:
         end = time.monotonic() + START_SECONDS

@@ -118,3 +118,36 @@ def test_anything_else_is_no_address(text: str):
 @pytest.mark.parametrize(("value", "text"), [(1.0, "1s"), (0.25, "0.25s"), (30, "30s"), (0.0, "0s"), (100.0, "100s")])
 def test_durations_are_in_protobufs_json_form(value: float, text: str):
     assert seconds(value) == text
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:4317", "http://127.0.0.1:4317", "http://127.0.0.1:4317/"])
+def test_a_collector_may_be_given_as_the_services_take_it(text: str):
+    assert Settings.model_validate({"otlp_endpoint": text}).otlp_endpoint == "127.0.0.1:4317"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"otlp_endpoint": "https://collector.example:4317"},
+        {"address": "nowhere"},
+        {"prediction_addresses": ""},
+        {"retries": -1},
+        {"request_timeout_seconds": 0},
+        {"log_level": "loud"},
+        {"colour": "red"},
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any]):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Settings.model_validate(wrong)
+
+
+def test_the_shared_log_level_is_understood():
+    assert Settings.model_validate({"log_level": "INFO"}).log_level == "info"
+
+
+def test_what_a_process_answers_never_takes_it_out():
+    found = prediction_cluster(Settings())["outlier_detection"]
+    assert found["split_external_local_origin_errors"]
+    assert {found[key] for key in found if key.startswith("enforcing_")} == {0}
