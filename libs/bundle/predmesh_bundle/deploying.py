@@ -88,7 +88,6 @@ def undeploy(
     name: str,
     version: str | None = None,
     *,
-    timeout_seconds: float = 120.0,
     on_progress: Progress | None = None,
 ) -> Generation:
     """Take a version of a model out, or all of them; where the default goes, the highest version left becomes it.
@@ -104,8 +103,7 @@ def undeploy(
             store.current().find(name, version or "")
         except UnknownModel as error:
             raise DeployError(f"{error} (`predmesh models` lists what is live)") from error
-        models = without_model(store.current().models, name, version)
-        return _bring_live(store, models, timeout_seconds, on_progress or _quiet)
+        return _bring_live(store, without_model(store.current().models, name, version), 0, on_progress or _quiet)
 
 
 def _bring_live(store: Store, models: tuple[LiveModel, ...], timeout_seconds: float, tell: Progress) -> Generation:

@@ -16,7 +16,7 @@ from typing import Protocol, Self
 
 from predmesh_bundle.clock import FollowedClock
 from predmesh_bundle.generation import EMPTY, Generation
-from predmesh_bundle.members import HEARTBEAT_SECONDS, Acknowledgement, Member
+from predmesh_bundle.members import HEARTBEAT_SECONDS, LOST_SECONDS, Acknowledgement, Member
 from predmesh_bundle.store import Store, StoredBundle
 
 log = logging.getLogger(__name__)
@@ -282,8 +282,16 @@ class Follower:
                 holding.unload_at = self._now() + (self._drain_seconds if holding.routed else 0.0)
                 if holding.task is not None:
                     holding.task.cancel()
-            if holding.task is None and self._now() >= holding.unload_at:
+            if holding.task is None and self._may_drop(holding, holding.unload_at, seen.current.number):
                 self._start(holding, self._unload(bundle_id, holding))
+
+    def _may_drop(self, holding: _Holding, unload_at: float, number: int) -> bool:
+        """Whether nobody can still send requests to a bundle: it has drained, and the other members route past it."""
+        late = self._now() - unload_at
+        if late < 0 or not holding.routed or late > LOST_SECONDS:
+            return late >= 0
+        now = time.time()
+        return all(each.generation >= number for each in self._store.members() if each.live(now))
 
     async def _unload(self, bundle_id: str, holding: _Holding) -> None:
         holding.loaded = False

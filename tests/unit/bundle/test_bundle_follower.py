@@ -1,6 +1,9 @@
 """Followers of a real store, with loaders that load nothing."""
 
 import asyncio
+import os
+import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -54,6 +57,16 @@ class FakeLoader:
             self.bad_flips -= 1
             raise RuntimeError("no route")
         self.events.append(f"flip {generation.number}")
+
+
+class CountingStore(Store):
+    """Counts how often somebody asked who follows."""
+
+    looks = 0
+
+    def members(self) -> list[Member]:
+        self.looks += 1
+        return super().members()
 
 
 @asynccontextmanager
@@ -161,6 +174,26 @@ async def test_nothing_is_unloaded_before_it_has_drained(store: Store, write_bun
         assert "unload wine-1" not in loader.events
         await until(lambda: "unload wine-1" in loader.events)
         assert asyncio.get_running_loop().time() - begin >= 0.3
+
+
+async def test_nothing_is_unloaded_while_another_member_may_route_to_it(
+    store: Store, write_bundle: WriteBundle
+) -> None:
+    def announce(number: int) -> None:
+        store.announce(Member("prediction-1", "prediction", os.getpid(), time.time(), socket.gethostname(), number))
+
+    loader, watched = FakeLoader(), CountingStore(store.root)
+    async with following(watched, loader) as follower:
+        await in_thread(deploy, store, write_bundle())
+        announce(1)
+        undeploying = asyncio.create_task(in_thread(undeploy, store, "wine"))
+        await until(lambda: follower.generation.number == 2)
+        looks = watched.looks
+        await until(lambda: watched.looks > looks + 3)
+        assert "unload wine-1" not in loader.events
+        announce(2)
+        await until(lambda: "unload wine-1" in loader.events)
+        await undeploying
 
 
 async def test_a_bundle_that_comes_back_while_it_drains_stays(store: Store, write_bundle: WriteBundle) -> None:

@@ -109,13 +109,12 @@ def deploy(
 def undeploy(
     name: Annotated[str, typer.Argument(help="Name of the model.")],
     version: Annotated[str | None, typer.Option("--version", help="Only this version.", show_default="all")] = None,
-    timeout: TimeoutOption = 120.0,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
     """Take a model, or one version of it, out of the mesh; requests under way are answered."""
     with _told(), console.progress(f"taking {name} out") as shown:
-        generation = undeploy_model(_store(home), name, version, timeout_seconds=timeout, on_progress=shown.step)
+        generation = undeploy_model(_store(home), name, version, on_progress=shown.step)
     if as_json:
         console.print_json({"generation": generation.number, "models": _models(generation)})
         return
