@@ -14,9 +14,10 @@ from predmesh_bundle.store import StoredBundle
 from predmesh_frame import Column, DataType, Frame
 from predmesh_frame.columns import Array, microseconds
 from predmesh_frame.oip import dtype_of
-from predmesh_rpc.errors import FailedPrecondition, InvalidInput, Violation
+from predmesh_rpc.errors import FailedPrecondition, InvalidInput, NotFound, Violation
 
 STAGE = "preprocessing"
+MAX_ROWS = 10_000
 Tensors = Mapping[str, Array]
 
 
@@ -99,7 +100,15 @@ def failed(bundle_id: str, error: BaseException) -> FailedPrecondition:
     )
 
 
-MAX_ROWS = 10_000
+def unknown_bundle(bundle_id: str) -> NotFound:
+    """What a caller hears of a bundle that this process has not loaded."""
+    return NotFound("ERROR_REASON_BUNDLE_UNKNOWN", f"bundle {bundle_id!r} is not loaded here", bundleId=bundle_id)
+
+
+def without_preprocessing(bundle_id: str) -> InvalidInput:
+    """What a caller hears of a bundle whose columns are its tensors."""
+    text = "declares no preprocessing: its tensors are its columns, to be sent to the model as they are"
+    return InvalidInput("ERROR_REASON_INVALID_REQUEST", f"{bundle_id} {text}", [Violation("bundle_id", text)])
 
 
 def _inputs(bundle: Bundle) -> list[ColumnSpec]:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 
 from predmesh_bundle.generation import Generation
 from predmesh_bundle.store import StoredBundle
 from predmesh_frame import Frame
 from predmesh_frame.columns import Array
-from predmesh_rpc.errors import NotFound, PredmeshError
+from predmesh_rpc.errors import PredmeshError
 from predmesh_rpc.workers import Workers
 
-from predmesh_preprocessing.domain import STAGE, Unusable, complete, conform, failed
+from predmesh_preprocessing.domain import (
+    STAGE,
+    Unusable,
+    complete,
+    conform,
+    failed,
+    unknown_bundle,
+    without_preprocessing,
+)
 from predmesh_preprocessing.transformers import Loaded, open_transformer
 
 _log = logging.getLogger(__name__)
@@ -30,10 +39,10 @@ class Preprocessor:
         self._graphs = graphs
         self._inline_max_rows = inline_max_rows
         self._plugin_limit_rows = plugin_limit_rows
-        self._loaded: dict[str, tuple[Loaded, Workers | None]] = {}
+        self._loaded: dict[str, _Held] = {}
 
     async def load(self, bundle: StoredBundle) -> None:
-        """Open and try the bundle's preprocessing.
+        """Open and try the bundle's preprocessing; a bundle without one needs nothing.
 
         Raises:
             Unusable: it does not fit the bundle.
@@ -41,16 +50,13 @@ class Preprocessor:
         if bundle.bundle_id in self._loaded:
             return
         loaded = await asyncio.to_thread(open_transformer, bundle)
-        own = Workers(STAGE, limit_rows=self._plugin_limit_rows) if loaded.transformer.blocking else None
-        self._loaded[bundle.bundle_id] = (loaded, own)
+        foreign = loaded is not None and loaded.transformer.blocking
+        self._loaded[bundle.bundle_id] = _Held(loaded, self._own_thread() if foreign else None)
 
     async def unload(self, bundle_id: str) -> None:
         """Let go of a bundle; one that is not loaded is no error."""
-        loaded, own = self._loaded.pop(bundle_id, (None, None))
-        if own is not None:
-            own.close()
-        if loaded is not None:
-            loaded.transformer.close()
+        if held := self._loaded.pop(bundle_id, None):
+            held.close()
 
     async def flip(self, generation: Generation) -> None:
         """Requests name their bundle, so there is nothing to route."""
@@ -58,17 +64,14 @@ class Preprocessor:
     def close(self) -> None:
         """Let go of every bundle."""
         while self._loaded:
-            _, (loaded, own) = self._loaded.popitem()
-            if own is not None:
-                own.close()
-            loaded.transformer.close()
+            self._loaded.popitem()[1].close()
 
     async def transform(self, bundle_id: str, frame: Frame) -> dict[str, Array]:
         """The model's tensors for the rows of *frame*, in order.
 
         Raises:
             NotFound: the bundle is not loaded here.
-            InvalidInput: the columns are not those of the bundle.
+            InvalidInput: the columns are not those of the bundle, or it declares no preprocessing.
             FailedPrecondition: the bundle's own code failed, or gave what the model does not take.
             TooMuch, DeadlineExceeded: as `Workers.run`.
         """
@@ -79,12 +82,30 @@ class Preprocessor:
             return _computed(loaded, rows)
         return await workers.run(lambda: _computed(loaded, rows), rows=frame.rows)
 
+    def _own_thread(self) -> Workers:
+        return Workers(STAGE, limit_rows=self._plugin_limit_rows)
+
     def _find(self, bundle_id: str) -> tuple[Loaded, Workers | None]:
-        try:
-            return self._loaded[bundle_id]
-        except KeyError:
-            reason = f"bundle {bundle_id!r} is not loaded here; see `predmesh models` for those that are live"
-            raise NotFound("ERROR_REASON_BUNDLE_UNKNOWN", reason, bundle_id=bundle_id) from None
+        held = self._loaded.get(bundle_id)
+        if held is None:
+            raise unknown_bundle(bundle_id)
+        if held.loaded is None:
+            raise without_preprocessing(bundle_id)
+        return held.loaded, held.workers
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A loaded bundle: None where it declares no preprocessing; with threads of its own where it needs them."""
+
+    loaded: Loaded | None
+    workers: Workers | None
+
+    def close(self) -> None:
+        if self.workers is not None:
+            self.workers.close()
+        if self.loaded is not None:
+            self.loaded.transformer.close()
 
 
 def _computed(loaded: Loaded, frame: Frame) -> dict[str, Array]:

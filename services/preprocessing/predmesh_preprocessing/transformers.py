@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from predmesh_bundle.schema import TensorSpec
+from predmesh_bundle.schema import Preprocessing, TensorSpec
 from predmesh_bundle.store import StoredBundle
 from predmesh_rpc.errors import PredmeshError
 
-from predmesh_preprocessing.direct import Direct
 from predmesh_preprocessing.domain import ColumnSpec, Transformer, Unusable, columns_of, conform, example
 from predmesh_preprocessing.onnx_graph import OnnxGraph
 from predmesh_preprocessing.plugin import Plugin
@@ -24,14 +23,17 @@ class Loaded:
     transformer: Transformer
 
 
-def open_transformer(stored: StoredBundle) -> Loaded:
-    """Load the preprocessing of *stored* and try it.
+def open_transformer(stored: StoredBundle) -> Loaded | None:
+    """Load the preprocessing of *stored* and try it; None where it declares none.
 
     Raises:
         Unusable: it cannot be loaded, or does not give the model's tensors for the bundle's own example.
     """
+    declared = stored.bundle.preprocessing
+    if declared is None:
+        return None
     columns, tensors = columns_of(stored), stored.bundle.inference.inputs
-    loaded = Loaded(stored.bundle_id, columns, tensors, _transformer(stored, columns))
+    loaded = Loaded(stored.bundle_id, columns, tensors, _transformer(stored, declared, columns))
     try:
         _try(loaded)
     except Unusable:
@@ -40,12 +42,9 @@ def open_transformer(stored: StoredBundle) -> Loaded:
     return loaded
 
 
-def _transformer(stored: StoredBundle, columns: tuple[ColumnSpec, ...]) -> Transformer:
-    declared, tensors = stored.bundle.preprocessing, stored.bundle.inference.inputs
-    if declared is None:
-        return Direct(columns, tensors)
+def _transformer(stored: StoredBundle, declared: Preprocessing, columns: tuple[ColumnSpec, ...]) -> Transformer:
     if declared.onnx is not None:
-        return OnnxGraph(stored.folder / declared.onnx, columns, tensors)
+        return OnnxGraph(stored.folder / declared.onnx, columns, stored.bundle.inference.inputs)
     return Plugin(str(declared.plugin), stored.folder, stored.bundle_id)
 
 

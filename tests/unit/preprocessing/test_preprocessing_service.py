@@ -149,13 +149,13 @@ async def test_a_plugin_that_fails_tells_the_caller_its_kind_alone(stub: Preproc
 async def test_a_plugin_that_hangs_costs_its_caller_the_deadline_and_others_nothing(tmp_path: Path):
     async with serving(tmp_path, default_deadline_seconds=1.0) as (stub, loader):
         await loader.load(stored(tmp_path))
-        await loader.load(stored(tmp_path, plugin=False, bundle_id="plain-1-000000000000"))
+        await loader.load(stored(tmp_path, bundle_id="other-1-000000000000"))
         waiting = asyncio.create_task(refusal(stub, request(15)))
         events = module("sums")
         try:
             await asyncio.to_thread(events.ENTERED.wait, 10)
             other = request(7)
-            other.bundle_id = "plain-1-000000000000"
+            other.bundle_id = "other-1-000000000000"
             assert (await stub.Transform(other, timeout=5)).tensors
             code, error = await waiting
             assert (code, error.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "ERROR_REASON_DEADLINE")
@@ -186,6 +186,14 @@ async def test_an_unloaded_bundle_is_unknown_and_its_modules_are_gone(tmp_path: 
         assert (await refusal(stub, request(1)))[0] == grpc.StatusCode.NOT_FOUND
         with pytest.raises(KeyError):
             module("sums")
+
+
+async def test_a_bundle_without_preprocessing_is_told_so(tmp_path: Path):
+    async with serving(tmp_path) as (stub, loader):
+        await loader.load(stored(tmp_path, plugin=False))
+        code, error = await refusal(stub, request(1))
+        assert (code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_INVALID_REQUEST")
+        assert "no preprocessing" in error.message
 
 
 async def test_loading_twice_changes_nothing(tmp_path: Path):
