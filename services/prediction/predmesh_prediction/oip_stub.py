@@ -9,7 +9,14 @@ from typing import Any
 import grpc
 from predmesh_frame import FrameError, oip
 from predmesh_frame.columns import Array
-from predmesh_rpc.errors import DeadlineExceeded, DependencyDown, FailedPrecondition, PredmeshError
+from predmesh_rpc.errors import (
+    DeadlineExceeded,
+    DependencyDown,
+    FailedPrecondition,
+    InvalidInput,
+    NotFound,
+    PredmeshError,
+)
 from predmesh_rpc.translate import status_of, translate
 from tritonclient.grpc import service_pb2 as oip_pb
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
@@ -18,8 +25,8 @@ from predmesh_prediction.domain import Tensors
 
 log = logging.getLogger(__name__)
 
-_REFUSED = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
-_UNHEALTHY = ("not healthy", "not ready", "is not found", "unavailable", "Stub process")
+_FAILED = "the model failed on this input"
+"""What a backend of the mesh says when it is the model, and not the server, that cannot go on."""
 
 
 class StubInference:
@@ -78,17 +85,22 @@ async def _asked(bundle_id: str, call: Awaitable[Any]) -> Any:
 
 
 def _told(bundle_id: str, error: grpc.RpcError) -> PredmeshError:
-    if status_of(error) is not None:
-        return translate(error, "inference")
     code, text = _code_and_text(error)
+    if status_of(error) is not None:
+        told = translate(error, "inference")
+        if not isinstance(told, NotFound | InvalidInput):
+            return told
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceeded("ERROR_REASON_DEADLINE", "the model did not answer in time", stage="inference")
-    if code not in _REFUSED or any(sign in text for sign in _UNHEALTHY):
-        return DependencyDown(
-            "ERROR_REASON_MODEL_SERVER_DOWN", "the model server does not answer: try again", bundleId=bundle_id
-        )
-    log.error("the model failed", extra={"bundle_id": bundle_id, "code": code.name, "detail": text})
-    return _failed(bundle_id, "the model failed on these rows; the log has its message")
+    # The tensors came from preprocessing, so that a refusal is no mistake of the caller's.
+    if _FAILED in text or code is grpc.StatusCode.INVALID_ARGUMENT:
+        log.error("the model failed", extra={"bundle_id": bundle_id, "code": code.name, "detail": text})
+        return _failed(bundle_id, "the model failed on these rows; the log has its message")
+    return DependencyDown(
+        "ERROR_REASON_MODEL_SERVER_DOWN",
+        "the model server does not answer, or is loading the model: try again",
+        bundleId=bundle_id,
+    )
 
 
 def _code_and_text(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
