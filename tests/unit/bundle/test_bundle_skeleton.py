@@ -5,11 +5,15 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from predmesh_bundle.loading import load_bundle
 from predmesh_bundle.problems import BundleError
+from predmesh_bundle.schema import Bundle
 from predmesh_bundle.skeleton import SkeletonError, Template, write_skeleton
+from predmesh_runtime import load
 
 LIBRARIES = {
     Template.SKLEARN: ("sklearn", "skops"),
@@ -28,7 +32,7 @@ def test_it_lacks_nothing_but_the_model(template: Template, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("template", Template)
-def test_it_checks_once_it_has_trained(template: Template, tmp_path: Path) -> None:
+def test_it_checks_and_answers_once_it_has_trained(template: Template, tmp_path: Path) -> None:
     for library in LIBRARIES[template]:
         if importlib.util.find_spec(library) is None:
             pytest.skip(f"{library} is not installed")
@@ -36,7 +40,16 @@ def test_it_checks_once_it_has_trained(template: Template, tmp_path: Path) -> No
     done = subprocess.run([sys.executable, folder / "train.py"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "held-out rows" in done.stdout
-    assert load_bundle(folder).name == "my-model"
+    bundle = load_bundle(folder)
+    (answer,) = _answers(folder, bundle).values()
+    assert answer.shape == (2, *bundle.inference.outputs[0].shape)
+
+
+def _answers(folder: Path, bundle: Bundle) -> dict[str, Any]:
+    """What the model makes of the inputs' examples, two rows of them, in the runtime that serves it."""
+    rows = np.array([[each.example for each in bundle.inputs]] * 2, dtype=np.float32)
+    model = load(folder, bundle.inference.model_dump())
+    return model.infer({bundle.inference.inputs[0].name: rows})
 
 
 @pytest.mark.parametrize("template", Template)
