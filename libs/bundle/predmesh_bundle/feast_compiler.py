@@ -34,7 +34,7 @@ def compile_read_plan(
     """
     with tempfile.TemporaryDirectory(prefix="predmesh-feast-") as scratch:
         answer = Path(scratch) / "answer.json"
-        command = [sys.executable, "-m", "predmesh_bundle.feast_definitions", str(repo.resolve()), service, str(answer)]
+        command = [sys.executable, "-m", "predmesh_bundle.feast_process", str(repo.resolve()), service, str(answer)]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=timeout_seconds, env=_environment(), check=False

@@ -1,16 +1,15 @@
 """Reads a Feast repository as ``feast apply`` would and answers its read plan; the only module that imports Feast.
 
-Run by ``feast_compiler`` in a process of its own: ``python -m predmesh_bundle.feast_definitions REPO SERVICE ANSWER``.
+Run by ``feast_process``, in a process of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -372,13 +371,3 @@ def read(repo: Path, service: str) -> dict[str, Any]:
             return {"problems": error.problems}
         except (Exception, SystemExit) as error:
             return {"problems": [f"Feast could not load {repo}: {type(error).__name__}: {error}"]}
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Answers for ``REPO SERVICE ANSWER``."""
-    repo, service, answer = arguments
-    Path(answer).write_text(json.dumps(read(Path(repo), service)))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

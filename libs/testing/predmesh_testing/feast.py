@@ -17,6 +17,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from predmesh_bundle.feast_process import spare_type_checks
+
 Row = tuple[Mapping[str, Any], Mapping[str, Any], datetime]
 """Join keys, features and event time of one row; no join keys for a view without entities."""
 
@@ -88,6 +90,7 @@ class _Worker:
     """The other end: runs in the process that has imported Feast."""
 
     def __init__(self, repo: Path, redis_address: str, scratch: Path) -> None:
+        spare_type_checks()
         from feast import FeatureStore
         from predmesh_bundle.feast_definitions import load
 
