@@ -77,7 +77,7 @@ def vegeta(face: str, targets: Path, concurrency: int, seconds: int) -> Run:
 
 def ghz(address: str, data: Path, concurrency: int, seconds: int) -> Run:
     """Calls PredictionService/Predict with the requests in turn, *concurrency* at a time."""
-    words = f"--insecure --call predmesh.prediction.v1.PredictionService/Predict -c {concurrency} -z {seconds}s"
+    words = f"--insecure --protoset {ROOT}/libs/contracts/descriptors.binpb --call predmesh.prediction.v1.PredictionService/Predict -c {concurrency} -z {seconds}s"
     connections = min(concurrency, 8)
     words += f" --connections {connections} --duration-stop wait --format json -D {data} {address}"
     done = subprocess.run([tool("ghz"), *words.split()], check=True, capture_output=True)  # noqa: S603

@@ -44,7 +44,7 @@ def health() -> Json:
 def transcoder(settings: Settings) -> Json:
     """REST to gRPC, for the services whose methods carry a google.api.http option.
 
-    Scalars that hold their default are printed, so the JSON shows every field without the contract at hand.
+    JSON is proto3's canonical form, as client libraries print it: a scalar that holds its default is left out.
     """
     return extension(
         TRANSCODER,
@@ -57,7 +57,7 @@ def transcoder(settings: Settings) -> Json:
         url_unescape_spec="ALL_CHARACTERS_EXCEPT_SLASH",
         max_request_body_size=settings.max_body_bytes,
         max_response_body_size=settings.max_response_bytes,
-        print_options={"always_print_primitive_fields": True, "preserve_proto_field_names": False},
+        print_options={"always_print_primitive_fields": False, "preserve_proto_field_names": False},
         request_validation_options={
             "reject_unknown_method": True,
             "reject_unknown_query_parameters": True,

@@ -8,10 +8,14 @@ import grpc
 import httpx
 import pytest
 from google.protobuf import json_format
+from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from predmesh.prediction.v1 import prediction_service_pb2 as pb
 from predmesh.prediction.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from predmesh_testing.running import FLIGHT, RunningMesh
+
+DETAILS = (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RequestInfo)
+"""Imported, so that details are known by name when a status is turned into JSON."""
 
 
 @dataclass(frozen=True)
