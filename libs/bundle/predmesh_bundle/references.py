@@ -77,15 +77,25 @@ def _plugin_problems(plugin: str, folder: Path) -> Iterator[str]:
 
 
 def _classes(path: Path) -> dict[str, set[str]]:
-    """Methods of each class of a module; `*` where it inherits some, and for names that are imported."""
+    """What each class of a module defines; `*` where it inherits, and for names that are imported or assigned."""
     found: dict[str, set[str]] = {}
     for node in ast.parse(path.read_bytes(), filename=path.name).body:
         if isinstance(node, ast.ClassDef):
-            methods = {each.name for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
-            found[node.name] = methods | ({"*"} if node.bases else set())
-        elif isinstance(node, ast.ImportFrom):
-            found |= {alias.asname or alias.name: {"*"} for alias in node.names}
+            found[node.name] = {*_names(node.body), *("*" for _ in node.bases)}
+        else:
+            found |= {name: {"*"} for name in _names([node])}
     return found
+
+
+def _names(body: list[ast.stmt]) -> Iterator[str]:
+    for node in body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.Assign(targets=targets):
+                yield from (each.id for each in targets if isinstance(each, ast.Name))
+            case ast.ImportFrom(names=names) | ast.Import(names=names):
+                yield from (alias.asname or alias.name for alias in names)
 
 
 def _missing(name: str, folder: Path) -> str | None:

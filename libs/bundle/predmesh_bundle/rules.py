@@ -21,7 +21,7 @@ ALLOWED_POLICIES: dict[str, tuple[Policy, ...]] = {
 }
 """What each stage can do about trouble: without tensors there is no answer, without a look-up there may be."""
 
-EXPLAINABLE: dict[str, tuple[str, ...]] = {"tree_shap": ("xgboost", "lightgbm", "sklearn")}
+EXPLAINABLE: dict[str, tuple[str, ...]] = {"tree_shap": ("xgboost",)}
 """Frameworks that each method of explanation reads."""
 
 _INTEGERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
@@ -71,7 +71,7 @@ def feature_rules(inputs: Sequence[Input], features: FeatureSet | None) -> Found
 
 
 def warmup_rules(inputs: Sequence[Input], inference: Inference) -> Found:
-    """Whether the warm-up rows are rows that a caller could send."""
+    """Whether the warm-up rows are rows that a caller could send; what one lacks is taken from the examples."""
     known = {each.name: each for each in inputs}
     for index, row in enumerate(inference.warmup):
         for name, value in row.items():
@@ -80,9 +80,6 @@ def warmup_rules(inputs: Sequence[Input], inference: Inference) -> Found:
                 yield path, f"there is no input {name!r}; {hint(name, known)}"
             elif problem := value_problem(known[name], value):
                 yield path, f"the value does not fit the input: {problem}"
-        for each in inputs:
-            if each.required and each.name not in row:
-                yield ("inference", "warmup", index), f"the row lacks the required input {each.name!r}"
 
 
 def inference_rules(inference: Inference) -> Found:

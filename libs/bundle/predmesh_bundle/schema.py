@@ -215,7 +215,7 @@ class Inference(Part):
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """Where it runs; `auto` takes a GPU where there is one."""
     warmup: tuple[dict[str, Any], ...] = ()
-    """Rows to warm up with, by input name, beside the inputs' examples."""
+    """Further rows to warm up with, by input name; what a row lacks is taken from the inputs' examples."""
 
 
 class Output(Part):

@@ -121,7 +121,6 @@ def test_an_entity_key_of_true_means_the_own_name(write_bundle: WriteBundle, tmp
         ("inference.outputs.0.shape", [0], "a dimension of 0 holds nothing"),
         ("inference.outputs.0.shape", [4], "3 labels for the 4 positions of 'probabilities'"),
         ("inference.outputs.0.name", "probs", "the model gives no tensor 'probabilities'; there are probs"),
-        ("inference.warmup", [{"alcohol": 1}], "the row lacks the required input 'hue'"),
         ("inference.warmup", [{"alcohol": 1, "hue": "a"}], "the value does not fit the input: 'a' is no number"),
         ("inference.warmup", [{"alcohol": 1, "hue": 1, "hu": 1}], "there is no input 'hu'; did you mean 'hue'?"),
         ("outputs.1.index", 3, "'probabilities' has positions 0 to 2"),
@@ -276,10 +275,21 @@ def test_a_plugin_is_looked_at_without_running_it(write_bundle: WriteBundle, sou
     assert reason in problems_of(folder)[0]
 
 
-def test_a_right_plugin_is_taken(write_bundle: WriteBundle) -> None:
+@pytest.mark.parametrize(
+    "source",
+    [
+        "class Prepare:\n    def transform(self, frame): ...\n",
+        "class Prepare:\n    transform = print\n",
+        "class Prepare(dict): ...\n",
+        "from .other import Prepare\n",
+        "Prepare = make()\n",
+    ],
+    ids=["method", "attribute", "inherited", "imported", "assigned"],
+)
+def test_a_right_plugin_is_taken(write_bundle: WriteBundle, source: str) -> None:
     folder = write_bundle(preprocessing={"plugin": "code.prepare:Prepare"})
     (folder / "code").mkdir()
-    (folder / "code" / "prepare.py").write_text("class Prepare:\n    def transform(self, frame): ...\n")
+    (folder / "code" / "prepare.py").write_text(source)
     assert load_bundle(folder).preprocessing is not None
 
 
