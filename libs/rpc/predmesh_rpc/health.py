@@ -12,6 +12,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from predmesh_rpc.errors import PredmeshError
+
 _log = logging.getLogger(__name__)
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -131,7 +133,13 @@ async def _problem(dependency: Dependency, seconds: float) -> str:
             await dependency.check()
     except TimeoutError:
         return f"no answer within {seconds:g} s"
+    except PredmeshError as error:
+        return error.message
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return type(error).__name__  # what it waited for was cancelled, not the check
     except Exception as error:
-        # The name of the class, not the text: a library's text may hold an address with a password.
-        return str(error) if hasattr(error, "reason") else type(error).__name__
+        return type(error).__name__  # not the text: a library's may hold an address with a password
     return ""

@@ -30,6 +30,7 @@ class InProcessServer:
     def __init__(self, servicers: Iterable[Registration] = (), limits: Limits | None = None) -> None:
         self._table = Table(limits or Limits(), servicers)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._ended: set[asyncio.Task[Any]] = set()
         self._stopped = False
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
@@ -45,10 +46,11 @@ class InProcessServer:
         self._stopped = True
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_seconds)
-        for task in tuple(self._tasks):
+        self._ended = set(self._tasks)
+        for task in self._ended:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if self._ended:
+            await asyncio.wait(self._ended)
 
     def start(self, path: str, work: Callable[[Entry], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
         """Run one call of the method at *path* in a task of its own."""
@@ -60,11 +62,15 @@ class InProcessServer:
     async def _found(self, path: str, work: Callable[[Entry], Coroutine[Any, Any, Any]]) -> Any:
         entry = self._table.known(path) or self._table.looked_up(CallDetails(path))
         if self._stopped:
-            gone = DependencyDown("ERROR_REASON_DRAINING", "the service has ended; retry", service=path.split("/")[1])
-            raise _rpc_error(Failed(to_status(gone), ""))
+            raise _gone(path)
         if entry is None:
             raise _rpc_error(Failed(to_status(not_offered(path)), ""))
-        return await work(entry)
+        try:
+            return await work(entry)
+        except asyncio.CancelledError:
+            if asyncio.current_task() in self._ended:
+                raise _gone(path) from None
+            raise
 
 
 class InProcessChannel(grpc.aio.Channel):
@@ -358,6 +364,11 @@ async def _each(requests: Any) -> AsyncIterator[Any]:
     else:
         for request in requests:
             yield request
+
+
+def _gone(path: str) -> grpc.aio.AioRpcError:
+    gone = DependencyDown("ERROR_REASON_DRAINING", "the service has ended; retry", service=path.split("/")[1])
+    return _rpc_error(Failed(to_status(gone), ""))
 
 
 def _rpc_error(failed: Failed) -> grpc.aio.AioRpcError:

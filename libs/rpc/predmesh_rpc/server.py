@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -172,6 +173,8 @@ def launch(main: Callable[[_Settings], Coroutine[Any, Any, None]], settings: typ
 
     What an operator can mend (a bad variable, an address in use) ends the process with its message and status 2.
     """
+    # The C core writes plain text to stderr, between the lines of JSON; it reads this when gRPC is first used.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     try:
         given = read(settings, prefix)
         log_to(service=given.service, instance=given.instance, level=given.log_level)

@@ -1,6 +1,7 @@
 """What a call is like, whichever way it takes: one suite for the wire and for a servicer in the same process."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 from typing import Any
@@ -20,6 +21,7 @@ from predmesh_rpc.errors import (
     TooMuch,
     Violation,
 )
+from predmesh_rpc.inprocess import InProcessChannel, InProcessServer
 from predmesh_rpc.translate import status_of, translate
 
 A = StringValue(value="a")
@@ -274,3 +276,37 @@ async def test_a_method_that_is_not_offered_is_told_by_its_reason(stub: Any) -> 
 async def test_a_servicers_own_abort_passes(stub: Any) -> None:
     raised = await failure(stub.Unary(StringValue(value="abort")))
     assert (raised.code(), raised.details()) == (grpc.StatusCode.DATA_LOSS, "gone")
+
+
+async def test_a_cancellation_from_below_is_a_failure_and_not_the_callers(stub: Any, echo: Any) -> None:
+    async def behave(text: str) -> str:
+        below = asyncio.create_task(echo.forever(text))
+        asyncio.get_running_loop().call_soon(below.cancel)
+        await below
+        return text
+
+    echo.behave = behave
+    assert (await failure(stub.Unary(A))).code() is grpc.StatusCode.INTERNAL
+
+
+async def test_work_that_ignores_its_end_is_late_all_the_same(hasty_stub: Any, echo: Any) -> None:
+    async def behave(text: str) -> str:
+        with contextlib.suppress(asyncio.CancelledError):
+            await echo.forever(text)
+        return text
+
+    echo.behave = behave
+    assert (await failure(hasty_stub.Unary(A))).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_a_server_in_process_that_ends_answers_as_one_that_is_gone(
+    echo: Any, echo_registration: Any, stub_of: Any
+) -> None:
+    server = InProcessServer([echo_registration])
+    stub = stub_of(InProcessChannel(server))
+    echo.behave = echo.forever
+    call = stub.Unary(A)
+    await asyncio.wait_for(echo.entered.wait(), 5)
+    await server.stop()
+    assert (await failure(call)).code() is grpc.StatusCode.UNAVAILABLE
+    assert translate(await failure(stub.Unary(A)), "echo").reason == "ERROR_REASON_DRAINING"

@@ -17,9 +17,10 @@ from predmesh_rpc.settings import ServiceSettings
 from predmesh_rpc.translate import translate
 
 SERVICE = """
-import asyncio, logging
+import asyncio, logging, os
 import grpc
 from google.protobuf.wrappers_pb2 import StringValue
+from predmesh_rpc.channels import connect
 from predmesh_rpc.server import build, launch, run
 from predmesh_rpc.settings import ServiceSettings
 
@@ -30,6 +31,10 @@ class Echo:
             raise RuntimeError("redis://user:hunter2@host is broken")
         if request.value == "slow":
             await asyncio.sleep(0.5)
+        if request.value == "onward":
+            async with connect(os.environ["ECHO_ADDRESS"], traced=True) as channel:
+                coding = (StringValue.SerializeToString, StringValue.FromString)
+                await channel.unary_unary("/predmesh.test.v1.EchoService/Unary", *coding)(StringValue(value="x"))
         return request
 
 def add(servicer, server):
@@ -140,15 +145,17 @@ async def test_spans_go_to_the_endpoint_and_their_trace_to_the_log(start: Any, t
         echo = await start(ECHO_OTLP_ENDPOINT=f"http://127.0.0.1:{port}")
         parent = (("traceparent", f"00-{TRACE}-b7ad6b7169203331-01"),)
         async with connect(f"unix:{tmp_path}/echo.sock") as channel:
-            await unary(channel)(StringValue(value="x"), wait_for_ready=True, timeout=20, metadata=parent)
+            await unary(channel)(StringValue(value="onward"), wait_for_ready=True, timeout=20, metadata=parent)
         assert (await echo.line("begun"))["trace_id"] == TRACE
         echo.process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(echo.process.wait(), 10) == 0
     finally:
         await server.stop(0)
-    assert [(span.name, span.trace_id.hex()) for span in collector.spans] == [
-        ("/predmesh.test.v1.EchoService/Unary", TRACE)
-    ]
+    inner, client, outer = collector.spans
+    assert {span.trace_id.hex() for span in collector.spans} == {TRACE}
+    assert inner.parent_span_id == client.span_id
+    assert client.parent_span_id == outer.span_id
+    assert outer.parent_span_id.hex() == "b7ad6b7169203331"
 
 
 def test_settings_of_a_service_know_its_name() -> None:
