@@ -194,6 +194,13 @@ class _Compiling:
         type = self._type(f"feature {field.name!r} of view {view!r}", field)
         return _planned(field) if type else None
 
+    def _output(self, view: str, field: Field) -> FeaturePlan | None:
+        if field.dtype.to_value_type() in AS_TEXT:
+            what = f"feature {field.name!r} of on-demand view {view!r}"
+            self.problems.append(f"{what} is of type {field.dtype}; make a String of it")
+            return None
+        return self._feature(view, field)
+
     def _type(self, what: str, field: Field) -> FeatureType | None:
         value_type = field.dtype.to_value_type()
         if value_type not in TYPES:
@@ -226,7 +233,7 @@ class _Compiling:
         except SourceError as error:
             self.problems.append(f"{what}: {error}")
             return
-        outputs = tuple(found for field in projection.features if (found := self._feature(view.name, field)))
+        outputs = tuple(found for field in projection.features if (found := self._output(view.name, field)))
         self._on_demand.append(
             OnDemandPlan(
                 name=projection.name_alias or projection.name,

@@ -73,13 +73,9 @@ def entity_keys(group: KeyGroup, frame: Frame) -> EntityKeys:
 
 def _written(group: KeyGroup, rows: Sequence[tuple[Any, ...]]) -> list[bytes]:
     prefix, project = group.prefix, group.project
-    writers = [key_value(key.type) for key in group.join_keys]
-    if len(writers) == 1:
-        write = writers[0]
-        return [b"".join((prefix, write(value), project)) for (value,) in rows]
-    return [
-        b"".join((prefix, *[write(value) for write, value in zip(writers, row, strict=True)], project)) for row in rows
-    ]
+    columns = zip(*rows, strict=True)
+    parts = [map(key_value(key.type), column) for key, column in zip(group.join_keys, columns, strict=False)]
+    return [b"".join((prefix, *part, project)) for part in zip(*parts, strict=True)]
 
 
 def _values(key: JoinKey, column: Column) -> list[Any]:

@@ -14,6 +14,7 @@ import mmh3
 from predmesh_bundle.read_plan import FeatureType, JoinKey
 
 _WORD = struct.Struct("<I").pack
+_HEAD = struct.Struct("<II").pack
 _BYTES, _STRING, _INT32, _INT64, _TIMESTAMP = 1, 2, 3, 4, 8
 _STRUCTS = {
     FeatureType.INT32: struct.Struct("<IIi").pack,
@@ -43,7 +44,7 @@ def key_order(join_keys: Sequence[JoinKey]) -> tuple[JoinKey, ...]:
 def key_prefix(ordered: Sequence[JoinKey]) -> bytes:
     """What stands before the values in the key of every entity."""
     names = [key.name.encode() for key in ordered]
-    return _WORD(len(names)) + b"".join(_WORD(_STRING) + _WORD(len(name)) + name for name in names)
+    return _WORD(len(names)) + b"".join(_HEAD(_STRING, len(name)) + name for name in names)
 
 
 def key_value(type: FeatureType) -> Callable[[Any], bytes]:
@@ -53,12 +54,12 @@ def key_value(type: FeatureType) -> Callable[[Any], bytes]:
 
 def _text(value: str) -> bytes:
     data = value.encode()
-    return _WORD(_STRING) + _WORD(len(data)) + data
+    return _HEAD(_STRING, len(data)) + data
 
 
 _WRITERS: dict[FeatureType, Callable[[Any], bytes]] = {
     FeatureType.STRING: _text,
-    FeatureType.BYTES: lambda value: _WORD(_BYTES) + _WORD(len(value)) + value,
+    FeatureType.BYTES: lambda value: _HEAD(_BYTES, len(value)) + value,
     FeatureType.INT32: lambda value: _STRUCTS[FeatureType.INT32](_INT32, 4, value),
     FeatureType.INT64: lambda value: _STRUCTS[FeatureType.INT64](_INT64, 8, value),
     FeatureType.TIMESTAMP: lambda value: _STRUCTS[FeatureType.TIMESTAMP](_TIMESTAMP, 8, value),

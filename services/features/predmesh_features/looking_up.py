@@ -92,14 +92,18 @@ class FeatureReader:
         limit = youngest(view.view.ttl_seconds, max_age_seconds)
         for block in view.blocks:
             values, states = self._decoded(view, block, replies)
-            states = judged(states, age_seconds, limit)
-            for feature, value, state in zip(block.features, values[:, keys.rows], states[:, keys.rows], strict=True):
-                yield FeatureColumn(feature.name, view.view.alias, filled(feature, value, state), state)
+            by_row = np.ascontiguousarray(values[:, keys.rows])
+            states = np.ascontiguousarray(judged(states, age_seconds, limit)[:, keys.rows])
+            complete = bool((states == Status.PRESENT).all())
+            for feature, value, state in zip(block.features, by_row, states, strict=True):
+                column = Column(DATA_TYPES[feature.type], value) if complete else filled(feature, value, state)
+                yield FeatureColumn(feature.name, view.view.alias, column, state)
 
     def _decoded(self, view: ViewSlots, block: Block, replies: Sequence[HashValues]) -> tuple[Array, States]:
         """(features, keys + 1) values and states of *block*; the last is the key that no row has."""
         width = len(block.features)
-        flat = [value for reply in replies for value in reply[block.start : block.stop]] + [None] * width
+        start, stop = block.start, block.stop
+        flat = [value for reply in replies for value in reply[start:stop]] + [None] * width
         try:
             values, states = decode(block.type, flat)
         except StoredValueError as error:
@@ -153,7 +157,7 @@ def filled(feature: FeaturePlan, values: Array, states: States) -> Column:
     type = DATA_TYPES[feature.type]
     present = states == Status.PRESENT
     if present.all():
-        return Column(type, np.ascontiguousarray(values, dtype=type.numpy))
+        return Column(type, values)
     complete = np.array(values, dtype=type.numpy)
     if feature.default is not None:
         complete[~present] = feature.default

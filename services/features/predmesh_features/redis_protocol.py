@@ -100,10 +100,14 @@ class RedisConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        self._reader.feed(data)
+        reader, calls = self._reader, self._calls
+        reader.feed(data)
         try:
-            while (reply := self._reader.gets()) is not _INCOMPLETE:
-                self._take(reply)
+            while (reply := reader.gets()) is not _INCOMPLETE:
+                received = calls[0].received
+                received.append(reply)
+                if len(received) == calls[0].replies:
+                    self._answer(calls.popleft())
         except (hiredis.ProtocolError, IndexError):
             self._end("does not speak the Redis protocol")
 
@@ -112,13 +116,10 @@ class RedisConnection(asyncio.Protocol):
         self._end("closed the connection")
         self._released.set()
 
-    def _take(self, reply: Any) -> None:
-        call = self._calls[0]
-        call.received.append(reply)
-        if len(call.received) == call.replies:
-            self._calls.popleft()
-            if not call.future.done():
-                call.future.set_result(call.received)
+    @staticmethod
+    def _answer(call: _Call) -> None:
+        if not call.future.done():
+            call.future.set_result(call.received)
 
     def _end(self, reason: str) -> None:
         if self._reason is not None:
