@@ -84,7 +84,8 @@ class Prediction(pb_grpc.PredictionServiceServicer):
     async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
         """The request, in a model's fields."""
         await self._demands.meet(request.model, context)
-        model = pb.Model(name=request.model, version=request.version, description=self._demands.told())
+        told = self._demands.told()
+        model = pb.Model(name=request.model, version=request.version, bundle_id="echo", description=told)
         return pb.GetModelResponse(model=model)
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
