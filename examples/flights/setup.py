@@ -11,58 +11,87 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+if __name__ == "__main__":  # a script finds its own folder only
+    sys.path.insert(0, str(ROOT))
 
 from predmesh_bundle.clock import FixedClock  # noqa: E402
+from predmesh_bundle.deploying import DeployError, deploy  # noqa: E402
+from predmesh_bundle.problems import BundleError  # noqa: E402
 from predmesh_bundle.store import Store  # noqa: E402
 from predmesh_cli.home import Home  # noqa: E402
 from predmesh_cli.mesh_settings import read_settings  # noqa: E402
 from predmesh_cli.passwords import passwords  # noqa: E402
+from redis.exceptions import RedisError  # noqa: E402
 
 from examples.flights import materialise, train  # noqa: E402
 from examples.flights.content import stamped  # noqa: E402
 
+MODEL = "flight-delay"
+
+
+class NotServed(Exception):
+    """The flights could not be served; the message says what to do next."""
+
 
 def main() -> int:
     """Answers 1, and says why, when something is in the way."""
-    home = Home.at(Path(os.environ.get("PREDMESH_HOME", ".predmesh")))
-    settings = read_settings(home.settings_file)
-    if settings is None:
-        print(f"there is no mesh in {home.root}; start one with: predmesh up", file=sys.stderr)
+    try:
+        serve(Home.at(Path(os.environ.get("PREDMESH_HOME", ".predmesh"))))
+    except (NotServed, BundleError, DeployError) as error:
+        print(f"the flights are not served: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def serve(home: Home) -> None:
+    """Makes the mesh in *home* serve the flights, as of the example's time.
+
+    Raises:
+        NotServed, BundleError, DeployError: something is in the way.
+    """
+    store, online = Store(home.store), connection(home)
+    try:
+        materialised = materialise.held(online)
+    except RedisError as error:
+        raise NotServed(f"the mesh's Redis does not answer ({error}); start the mesh with: predmesh up") from error
     train.main()
-    _materialise(f"127.0.0.1:{settings.ports['redis']},username=writer,password={passwords(home.secrets).writer}")
-    store = Store(home.store)
     store.set_clock(FixedClock(materialise.DEMO_TIME))
-    return _deploy(store)
+    # Materialising takes a process whose memory is bounded; it runs while the deploy compiles.
+    filling = None if materialised == (stamped("trained"), materialise.DEMO_TIME) else _fill(online)
+    try:
+        _deploy(store)
+    finally:
+        failed = filling is not None and filling.wait() != 0
+    if failed:
+        raise NotServed("the features could not be materialised, see above; then run this again")
 
 
-def _materialise(connection: str) -> None:
-    """In a process of its own, whose memory is bounded and ends with it."""
-    if materialise.held(connection) != (stamped("trained"), materialise.DEMO_TIME):
-        command = [sys.executable, "-m", "examples.flights.materialise"]
-        subprocess.run(command, cwd=ROOT, env=os.environ | {materialise.CONNECTION: connection}, check=True)
+def connection(home: Home) -> str:
+    """How Feast reaches the online store of the mesh in *home*; a secret.
+
+    Raises:
+        NotServed: there is no mesh.
+    """
+    settings = read_settings(home.settings_file)
+    if settings is None or "redis" not in settings.ports:
+        raise NotServed(f"there is no mesh in {home.root}; start one with: predmesh up")
+    return f"127.0.0.1:{settings.ports['redis']},username=writer,password={passwords(home.secrets).writer}"
 
 
-def _deploy(store: Store) -> int:
-    """Deploys unless the same training is live."""
+def _fill(online: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "examples.flights.materialise"]
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | {materialise.CONNECTION: online})
+
+
+def _deploy(store: Store) -> None:
+    """Deploys unless the same training is live, which is told without compiling."""
     deployed = store.root.parent / "flights-example"
-    live = [model.bundle_id for model in store.current().models]
     if deployed.exists():
         digest, bundle_id = deployed.read_text().split()
-        if digest == stamped("trained") and bundle_id in live:
-            return 0
-    from predmesh_bundle.deploying import DeployError, deploy
-    from predmesh_bundle.problems import BundleError
-
-    try:
-        generation = deploy(store, train.BUNDLE, replace=True, on_progress=_say)
-    except (BundleError, DeployError) as error:
-        print(f"the flights could not be deployed: {error}", file=sys.stderr)
-        return 1
-    model = next(model for model in generation.models if model.name == "flight-delay")
-    deployed.write_text(f"{stamped('trained')} {model.bundle_id}\n")
-    return 0
+        if digest == stamped("trained") and bundle_id in store.current().bundle_ids:
+            return
+    generation = deploy(store, train.BUNDLE, replace=True, on_progress=_say)
+    deployed.write_text(f"{stamped('trained')} {generation.find(MODEL, train.VERSION).bundle_id}\n")
 
 
 def _say(words: str) -> None:

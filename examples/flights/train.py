@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BUNDLE, TABLES = BUILD / "bundle", BUILD / "tables"
 CARD = FOLDER.parents[1] / "docs/model-cards/flight-delay.md"
+VERSION = "1"
 FIRST_HELD_OUT_MONTH = 10
 TREES = 200
 PARAMETERS = {
