@@ -30,7 +30,9 @@ def answer_document(answer: Answer, *, columns: bool, packed: bool = False) -> d
             {"stage": each.stage, "policy": each.policy, "reason": each.reason, "detail": each.detail}
             for each in answer.degraded
         ]
-    document["timings"] = [{"stage": stage, "duration": duration_text(took)} for stage, took in answer.microseconds]
+    document["timings"] = [
+        {"stage": stage, "duration": duration_text(took)} for stage, took in answer.microseconds.items()
+    ]
     return document
 
 

@@ -25,7 +25,7 @@ def answer_proto(answer: Answer, *, columns: bool, packed: bool = False) -> pb.P
         response.predictions.extend([from_plain(row) for row in answer.predictions])
     for each in answer.degraded:
         response.degraded.add(stage=each.stage, policy=each.policy, reason=each.reason, detail=each.detail)
-    for stage, took in answer.microseconds:
+    for stage, took in answer.microseconds.items():
         response.timings.add(stage=stage).duration.FromMicroseconds(took)
     return response
 

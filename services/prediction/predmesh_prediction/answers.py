@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,6 @@ from predmesh_frame import Frame, concat
 
 from predmesh_prediction.batching import Part
 from predmesh_prediction.graph import Degraded, Travelled
-
-STAGES = ("queue", "features", "preprocessing", "inference", "explanation")
-"""The stages whose timings an answer may hold, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +47,13 @@ class Answer:
         return list(dict.fromkeys(each for part in self.parts for each in part.result.degraded))
 
     @property
-    def microseconds(self) -> Iterator[tuple[str, int]]:
-        """Stages and the time each took: the longest wait, and the sum over the batches of the work."""
-        yield "queue", round(max(part.queued_seconds for part in self.parts) * 1e6)
-        for stage in STAGES[1:]:
-            if stage in self.parts[0].result.seconds:
-                yield stage, round(sum(part.result.seconds.get(stage, 0.0) for part in self.parts) * 1e6)
+    def microseconds(self) -> dict[str, int]:
+        """Time that each stage took, in order: the longest wait, and the sum over the batches of the work."""
+        if len(self.parts) == 1:
+            (part,) = self.parts
+            return {"queue": round(part.queued_seconds * 1e6)} | part.result.microseconds
+        took = {"queue": round(max(part.queued_seconds for part in self.parts) * 1e6)}
+        for part in self.parts:
+            for stage, microseconds in part.result.microseconds.items():
+                took[stage] = took.get(stage, 0) + microseconds
+        return took

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import grpc
 from predmesh_frame import FrameError
-from predmesh_rpc.errors import DependencyDown, NotFound, PredmeshError
+from predmesh_rpc.errors import DependencyDown, FailedPrecondition, InvalidInput, NotFound, PredmeshError
 from predmesh_rpc.translate import translate
 
 _Answer = TypeVar("_Answer")
@@ -17,7 +17,8 @@ async def asked(stage: str, call: Awaitable[_Answer]) -> _Answer:
     """The answer of *call* to *stage*.
 
     Raises:
-        PredmeshError: what the stage said; a stage that has not loaded the bundle yet is down for it.
+        PredmeshError: what the stage said. One that has not loaded the bundle yet is down for it; one that refuses what
+            the graph made of the caller's good rows shows a fault of the bundle, not of the caller.
     """
     try:
         return await call
@@ -27,6 +28,9 @@ async def asked(stage: str, call: Awaitable[_Answer]) -> _Answer:
         told = error
     if isinstance(told, NotFound):
         raise DependencyDown("ERROR_REASON_STAGE_DOWN", f"{stage} has not loaded the model yet: try again", stage=stage)
+    if isinstance(told, InvalidInput):
+        text = f"{stage} refused what it was given: {told.message}"
+        raise FailedPrecondition("ERROR_REASON_MODEL_FAILED", text, stage=stage)
     raise told from None
 
 

@@ -49,6 +49,7 @@ class Catalogue:
     generation: Generation = EMPTY
     """The live one."""
     _loaded: dict[str, Served] = field(default_factory=dict)
+    _routes: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     async def load(self, bundle: StoredBundle) -> None:
         """Compile *bundle*. Raises ValueError when it cannot be served."""
@@ -64,6 +65,7 @@ class Catalogue:
     async def flip(self, generation: Generation) -> None:
         """Send the requests that come from now on to *generation*."""
         self.generation = generation
+        self._routes = routes(generation)
 
     def find(self, model: str, version: str = "") -> Served:
         """The live model of that name and version; without one, the default.
@@ -72,8 +74,10 @@ class Catalogue:
             NotFound: there is none; says which comes nearest.
             DependencyDown: it is live, and not loaded here yet.
         """
-        live = _live(self.generation, model, version)
-        served = self._loaded.get(live.bundle_id)
+        bundle_id = self._routes.get((model, version))
+        if bundle_id is None:
+            raise _unknown(self.generation, model, version)
+        served = self._loaded.get(bundle_id)
         if served is None:
             raise DependencyDown(
                 "ERROR_REASON_STAGE_DOWN", f"model {model!r} is still being loaded: try again", stage="prediction"
@@ -104,15 +108,18 @@ class Catalogue:
         return Served(stored, Validator(bundle), graph, predictions, explanations)
 
 
-def _live(generation: Generation, model: str, version: str) -> LiveModel:
+def routes(generation: Generation) -> dict[tuple[str, str], str]:
+    """Bundle ids by model name and version; under an empty version, the model's default."""
+    named = {(each.name, each.version): each.bundle_id for each in generation.models}
+    return named | {(each.name, ""): each.bundle_id for each in generation.models if each.default}
+
+
+def _unknown(generation: Generation, model: str, version: str) -> NotFound:
     versions = generation.versions(model)
     if not versions:
-        raise _unknown_model(model, sorted({each.name for each in generation.models}))
-    for each in versions:
-        if each.version == version or (not version and each.default):
-            return each
+        return _unknown_model(model, sorted({each.name for each in generation.models}))
     live = ", ".join(each.version for each in versions)
-    raise NotFound(
+    return NotFound(
         "ERROR_REASON_VERSION_UNKNOWN",
         f"model {model!r} has no live version {version[:40]!r}; live: {live}",
         model=model,

@@ -54,15 +54,11 @@ class GroupCommit(Generic[Result]):
         self._queue.append(waiting)
         self._queued_rows += frame.rows
         self._depart()
+        alarm = loop.call_at(waiting.expires, _expire, waiting, seconds)
         try:
-            async with asyncio.timeout_at(waiting.expires):
-                return await waiting.answered
-        except TimeoutError:
-            raise DeadlineExceeded(
-                "ERROR_REASON_DEADLINE",
-                f"no answer within {seconds:.3g} s: allow more time, or send fewer rows",
-                budgetSeconds=f"{seconds:.3g}",
-            ) from None
+            return await waiting.answered
+        finally:
+            alarm.cancel()
 
     async def drained(self) -> None:
         """Wait until nothing waits and nothing travels."""
@@ -138,6 +134,13 @@ class GroupCommit(Generic[Result]):
     def _pace(self, rows_per_second: float) -> None:
         known = self._rows_per_second or rows_per_second
         self._rows_per_second = known + _SMOOTHING * (rows_per_second - known)
+
+
+def _expire(waiting: Waiting[Result], seconds: float) -> None:
+    if not waiting.answered.done():
+        text = f"no answer within {seconds:.3g} s: allow more time, or send fewer rows"
+        error = DeadlineExceeded("ERROR_REASON_DEADLINE", text, budgetSeconds=f"{seconds:.3g}")
+        waiting.answered.set_exception(error)
 
 
 def _rows(piece: Piece[Result]) -> Frame:

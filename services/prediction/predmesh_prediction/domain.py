@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,8 +52,8 @@ class Features(Protocol):
 class Preprocessing(Protocol):
     """Turns columns into the model's tensors."""
 
-    async def transform(self, bundle_id: str, frame: Frame) -> Tensors:
-        """The tensors of *frame*'s rows. Raises PredmeshError."""
+    async def transform(self, bundle_id: str, frames: Sequence[Frame]) -> Tensors:
+        """The tensors of the rows that *frames* hold side by side. Raises PredmeshError."""
         ...
 
 

@@ -6,11 +6,12 @@ import grpc
 from google.protobuf import duration_pb2
 from predmesh.features.v1 import feature_service_pb2 as pb
 from predmesh.features.v1.feature_service_pb2_grpc import FeatureServiceStub
-from predmesh_frame import Column, Frame, FrameError
-from predmesh_frame.wire import column_from_proto, frame_to_proto
+from predmesh_frame import Frame, FrameError
+from predmesh_frame.wire import frame_to_proto
 
 from predmesh_prediction.asking import asked, unreadable
 from predmesh_prediction.domain import Looked
+from predmesh_prediction.wire_columns import WireColumns
 
 _UNAVAILABLE = bytes([pb.VALUE_STATUS_UNAVAILABLE])
 
@@ -27,12 +28,9 @@ class StubFeatures:
         if max_age_seconds is not None:
             request.max_age.CopyFrom(_duration(max_age_seconds))
         response = await asked("features", self._stub.LookupFeatures(request))
-        try:
-            columns: dict[str, Column] = {
-                each.column.name: column_from_proto(each.column, keys.rows) for each in response.features
-            }
-        except FrameError as error:
-            raise unreadable("features", error) from None
+        if response.rows != keys.rows:
+            raise unreadable("features", FrameError("", f"{response.rows} rows where {keys.rows} were asked for"))
+        columns = WireColumns("features", [each.column for each in response.features], keys.rows)
         down = any(_UNAVAILABLE in each.statuses for each in response.features)
         return Looked(Frame(keys.rows, columns), down)
 

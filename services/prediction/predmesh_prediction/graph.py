@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from predmesh_bundle.schema import Policy
 from predmesh_bundle.store import StoredBundle
 from predmesh_frame import Frame
 from predmesh_rpc import deadline
-from predmesh_rpc.errors import DependencyDown, InvalidInput, PredmeshError
+from predmesh_rpc.errors import DependencyDown, PredmeshError
 
 from predmesh_prediction.domain import Explained, Looked, Stages, Tensors
 from predmesh_prediction.json_values import records
@@ -58,6 +58,11 @@ class Travelled:
         """One JSON object a row, from output name to value; made once for all requests of the batch."""
         return records(self.outputs)
 
+    @cached_property
+    def microseconds(self) -> dict[str, int]:
+        """Time that each stage took, in whole microseconds."""
+        return {stage: round(seconds * 1e6) for stage, seconds in self.seconds.items()}
+
 
 class Graph:
     """The stages of one bundle, in order."""
@@ -97,7 +102,7 @@ class Graph:
         try:
             batch.explained = await _timed(batch, "explanation", call)
         except PredmeshError as error:
-            if self._bundle.policies.explanation is not Policy.SKIP or isinstance(error, InvalidInput):
+            if self._bundle.policies.explanation is not Policy.SKIP:
                 raise
             batch.degraded.append(
                 Degraded("explanation", "skipped", error.reason, f"the answer is not explained: {error}")
@@ -105,17 +110,19 @@ class Graph:
         return batch
 
     async def _infer(self, batch: Travelled, frame: Frame) -> None:
+        frames = [frame]
         if self._bundle.features is not None:
-            frame = frame.with_columns((await self._look_up(batch, frame)).columns)
-        batch.tensors = await self._tensors(batch, frame)
+            frames.append(await self._look_up(batch, frame))
+        batch.tensors = await self._tensors(batch, frames)
         call = self._stages.inference.infer(self._bundle_id, batch.tensors, self._outputs)
         tensors = await _timed(batch, "inference", call)
         batch.outputs = outputs_of(self._bundle.outputs, tensors, batch.rows, self._bundle_id)
 
-    async def _tensors(self, batch: Travelled, frame: Frame) -> Tensors:
+    async def _tensors(self, batch: Travelled, frames: Sequence[Frame]) -> Tensors:
         if self._bundle.preprocessing is None:
-            return tensors_of(self._bundle.inference.inputs, frame)
-        return await _timed(batch, "preprocessing", self._stages.preprocessing.transform(self._bundle_id, frame))
+            columns = {name: column for each in frames for name, column in each.columns.items()}
+            return tensors_of(self._bundle.inference.inputs, columns)
+        return await _timed(batch, "preprocessing", self._stages.preprocessing.transform(self._bundle_id, frames))
 
     async def _look_up(self, batch: Travelled, frame: Frame) -> Frame:
         assert self._bundle.features is not None
@@ -123,20 +130,28 @@ class Graph:
         keys = Frame(frame.rows, {key: frame.columns[name] for key, name in self._keys.items()})
         call = self._stages.features.lookup(self._bundle_id, keys, self._bundle.features.max_age_seconds)
         if policy is Policy.FAIL:
-            return _whole(await _timed(batch, "features", call))
+            looked = self._complete(await _timed(batch, "features", call))
+            if looked.store_down:
+                raise DependencyDown("ERROR_REASON_STORE_DOWN", "the online store does not answer: try again")
+            return looked.features
         try:
             with deadline.within(PATIENCE * deadline.remaining()):
                 async with asyncio.timeout(deadline.remaining()):
-                    looked = await _timed(batch, "features", call)
+                    looked = self._complete(await _timed(batch, "features", call))
+            if self._last_known is not None and not looked.store_down:
+                self._last_known.remember(keys, looked.features)
         except (PredmeshError, TimeoutError) as error:
-            if isinstance(error, InvalidInput):
-                raise
             return self._stand_in(batch, keys, getattr(error, "reason", "ERROR_REASON_DEADLINE"))
         if looked.store_down:
             return self._stand_in(batch, keys, "ERROR_REASON_STORE_DOWN")
-        if self._last_known is not None:
-            self._last_known.remember(keys, looked.features)
         return looked.features
+
+    def _complete(self, looked: Looked) -> Looked:
+        for feature in self._features:
+            if feature.name not in looked.features.columns:
+                text = f"features did not answer with {feature.name!r}; was the bundle deployed whole?"
+                raise DependencyDown("ERROR_REASON_STAGE_DOWN", text, stage="features")
+        return looked
 
     def _stand_in(self, batch: Travelled, keys: Frame, reason: str) -> Frame:
         if self._last_known is not None:
@@ -146,12 +161,6 @@ class Graph:
         detail = "features are the declared defaults, for all rows"
         batch.degraded.append(Degraded("features", "defaults", reason, detail))
         return defaults(self._features, keys.rows)
-
-
-def _whole(looked: Looked) -> Frame:
-    if looked.store_down:
-        raise DependencyDown("ERROR_REASON_STORE_DOWN", "the online store does not answer: try again", store="features")
-    return looked.features
 
 
 async def _timed(batch: Travelled, stage: str, call: Awaitable[_Answer]) -> _Answer:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import grpc
 from predmesh.preprocessing.v1 import preprocessing_service_pb2 as pb
 from predmesh.preprocessing.v1.preprocessing_service_pb2_grpc import PreprocessingServiceStub
 from predmesh_frame import Frame, FrameError
-from predmesh_frame.wire import frame_to_proto, tensor_from_proto
+from predmesh_frame.wire import tensor_from_proto
 
 from predmesh_prediction.asking import asked, unreadable
 from predmesh_prediction.domain import Tensors
+from predmesh_prediction.wire_columns import joined_proto
 
 
 class StubPreprocessing:
@@ -18,9 +21,9 @@ class StubPreprocessing:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = PreprocessingServiceStub(channel)
 
-    async def transform(self, bundle_id: str, frame: Frame) -> Tensors:
-        """The tensors of *frame*'s rows. Raises PredmeshError."""
-        request = pb.TransformRequest(bundle_id=bundle_id, frame=frame_to_proto(frame))
+    async def transform(self, bundle_id: str, frames: Sequence[Frame]) -> Tensors:
+        """The tensors of the rows that *frames* hold side by side. Raises PredmeshError."""
+        request = pb.TransformRequest(bundle_id=bundle_id, frame=joined_proto(frames))
         response = await asked("preprocessing", self._stub.Transform(request))
         try:
             return dict(tensor_from_proto(each) for each in response.tensors)

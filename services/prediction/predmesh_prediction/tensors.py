@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from predmesh_bundle.rules import sources
 from predmesh_bundle.schema import Bundle, TensorSpec
-from predmesh_frame import Column, DataType, Frame
+from predmesh_frame import Column
 from predmesh_frame.columns import Array
 from predmesh_frame.oip import dtype_of
 
 from predmesh_prediction.domain import Tensors
 
-_TEXT = (DataType.STRING, DataType.BYTES)
 
-
-def tensors_of(specs: Sequence[TensorSpec], frame: Frame) -> Tensors:
+def tensors_of(specs: Sequence[TensorSpec], columns: Mapping[str, Column]) -> Tensors:
     """Each tensor is the column of its name; a single one with `feature_names` is those columns side by side.
 
     Absent numbers become NaN; what cannot be made at all is refused by `check_direct`, when the bundle is loaded.
     """
-    return {spec.name: _tensor(spec, [frame.columns[name] for name in sources(specs, spec)]) for spec in specs}
+    return {spec.name: _tensor(spec, [columns[name] for name in sources(specs, spec)]) for spec in specs}
 
 
 def check_direct(bundle: Bundle, features: Iterable[str]) -> None:

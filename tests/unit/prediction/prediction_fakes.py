@@ -31,11 +31,11 @@ from predmesh_bundle.generation import Generation, LiveModel
 from predmesh_bundle.read_plan import FeaturePlan, FeatureType, JoinKey, ReadPlan, ViewPlan
 from predmesh_bundle.schema import Bundle
 from predmesh_bundle.store import Store, StoredBundle
-from predmesh_frame import Column, DataType, oip
+from predmesh_frame import Column, DataType, FrameError, oip
 from predmesh_frame.wire import column_to_proto, frame_from_proto, tensor_from_proto, tensor_to_proto
 from predmesh_prediction.settings import Settings
 from predmesh_prediction.wiring import Service, open_service
-from predmesh_rpc.errors import DependencyDown, FailedPrecondition
+from predmesh_rpc.errors import DependencyDown, FailedPrecondition, InvalidInput, NotFound
 from predmesh_rpc.inprocess import InProcessChannel, InProcessServer
 from tritonclient.grpc import service_pb2 as oip_pb
 from tritonclient.grpc.service_pb2_grpc import (
@@ -188,6 +188,8 @@ class FakeFeatures(FeatureServiceServicer):
     down: bool = False
     unavailable: bool = False
     silent: bool = False
+    forgetful: bool = False
+    broken: bool = False
 
     async def LookupFeatures(self, request: Any, context: Any) -> Any:
         self.requests.append(request)
@@ -197,7 +199,9 @@ class FakeFeatures(FeatureServiceServicer):
             raise DependencyDown("ERROR_REASON_STORE_DOWN", "the online store does not answer", store="redis")
         keys = frame_from_proto(request.entity_keys)
         delay = [1.5 if origin == "JFK" else None for origin in keys.columns["origin"].to_list()]
-        columns = {"wind": [7.0] * keys.rows, "delay": delay}
+        columns = {"wind": [7.0] * (keys.rows + self.broken), "delay": delay}
+        if self.forgetful:
+            del columns["delay"]
         status = features_pb.VALUE_STATUS_UNAVAILABLE if self.unavailable else features_pb.VALUE_STATUS_PRESENT
         return features_pb.LookupFeaturesResponse(
             rows=keys.rows,
@@ -219,11 +223,12 @@ class FakePreprocessing(PreprocessingServiceServicer):
     unknown: bool = False
 
     async def Transform(self, request: Any, context: Any) -> Any:
-        from predmesh_rpc.errors import NotFound
-
         if self.unknown:
             raise NotFound("ERROR_REASON_BUNDLE_UNKNOWN", "not loaded", bundle_id=request.bundle_id)
-        frame = frame_from_proto(request.frame)
+        try:
+            frame = frame_from_proto(request.frame)
+        except FrameError as error:
+            raise InvalidInput("ERROR_REASON_INVALID_REQUEST", str(error)) from None
         self.frames.append(frame)
         names = ("distance_miles", "wind", "delay")
         values = [np.where(frame.columns[name].mask, frame.columns[name].values, np.nan) for name in names]

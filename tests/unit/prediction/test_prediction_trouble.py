@@ -56,6 +56,30 @@ async def test_features_down_may_mean_what_was_last_known(mesh: Mesh) -> None:
     assert [each.policy for each in answer.degraded] == ["last_known"]
 
 
+@pytest.mark.parametrize("policy", ["fail", "last_known"])
+async def test_a_feature_that_does_not_come_back_is_the_stages_fault(mesh: Mesh, policy: str) -> None:
+    await mesh.deploy(changed(FLIGHTS, policies={"features": policy}))
+    mesh.features.forgetful = True
+    if policy == "fail":
+        code, error = await failure(mesh.prediction.Predict(request()))
+        assert (code, error.metadata["stage"]) == (grpc.StatusCode.UNAVAILABLE, "features")
+    else:
+        assert (await mesh.prediction.Predict(request())).degraded[0].reason == "ERROR_REASON_STAGE_DOWN"
+
+
+async def test_a_feature_that_cannot_be_read_is_the_stages_fault(mesh: Mesh) -> None:
+    await mesh.deploy(changed(FLIGHTS, policies={"features": "last_known"}))
+    mesh.features.broken = True
+    assert (await mesh.prediction.Predict(request())).degraded[0].reason == "ERROR_REASON_STAGE_DOWN"
+
+
+async def test_a_stage_that_refuses_what_the_graph_made_is_no_mistake_of_the_callers(mesh: Mesh) -> None:
+    mesh.features.broken = True
+    code, error = await failure(mesh.prediction.Predict(request()))
+    assert (code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "ERROR_REASON_MODEL_FAILED")
+    assert error.metadata["stage"] == "preprocessing"
+
+
 async def test_the_entity_keys_go_out_under_their_join_keys(mesh: Mesh) -> None:
     await mesh.prediction.Predict(request())
     sent = mesh.features.requests[0]
