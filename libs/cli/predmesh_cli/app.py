@@ -11,7 +11,7 @@ import typer.core
 import typer.main
 
 from predmesh_cli import console
-from predmesh_cli.errors import CliError
+from predmesh_cli.errors import CliError, ExitCode
 
 COMMANDS = {
     "up": "lifecycle",
@@ -68,3 +68,7 @@ def main() -> None:
     except CliError as error:
         console.print_error(error)
         sys.exit(error.code)
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        console.print_error(CliError(what, hint="look at the permissions and at the free space there"))
+        sys.exit(ExitCode.FAILED)

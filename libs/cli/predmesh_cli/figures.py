@@ -38,30 +38,31 @@ def sample(kind: Kind, text: str) -> Sample:
     """The sample in the Prometheus *text* of a program of *kind*."""
     match kind:
         case Kind.ENVOY:
-            return _histogram(
-                text, "envoy_http_downstream_rq_time", seconds=0.001, of={"envoy_http_conn_manager_prefix": "public"}
-            )
+            return _envoy(text)
         case Kind.TRITON:
             return _triton(text)
         case _:
-            return _histogram(text, "predmesh_rpc_seconds", seconds=1.0, of={})
+            buckets = _buckets(text, "predmesh_rpc_seconds", seconds=1.0)
+            return Sample(buckets.get(math.inf, 0.0), buckets)
 
 
-def _histogram(text: str, name: str, *, seconds: float, of: Mapping[str, str]) -> Sample:
-    """The sum of the histogram *name*, whose unit is *seconds*, over the series with the labels *of*."""
+def _envoy(text: str) -> Sample:
+    """Requests of clients, and the times that prediction took as the gateway saw them; neither counts health checks."""
+    name = "envoy_http_downstream_rq_completed"
+    points = [point for family in text_string_to_metric_families(_only(text, name)) for point in family.samples]
+    public = [point.value for point in points if point.labels.get("envoy_http_conn_manager_prefix") == "public"]
+    return Sample(sum(public), _buckets(text, "envoy_cluster_upstream_rq_time", seconds=0.001))
+
+
+def _buckets(text: str, name: str, *, seconds: float) -> dict[float, float]:
+    """The sum of the histogram *name*, whose unit is *seconds*, over the series that count."""
     buckets: dict[float, float] = defaultdict(float)
     for family in text_string_to_metric_families(_only(text, name)):
         for point in family.samples:
-            if point.name == f"{name}_bucket" and _counts(point.labels, of):
+            # Health checks and reflection are not what anybody came for.
+            if point.name == f"{name}_bucket" and not point.labels.get("service", "").startswith("grpc."):
                 buckets[float(point.labels["le"]) * seconds] += point.value
-    return Sample(requests=buckets.get(math.inf, 0.0), buckets=dict(sorted(buckets.items())))
-
-
-def _counts(labels: Mapping[str, str], of: Mapping[str, str]) -> bool:
-    """Whether a series counts: it has the labels *of*, and is not of the health checks and reflection."""
-    return all(labels.get(key) == value for key, value in of.items()) and not labels.get("service", "").startswith(
-        "grpc."
-    )
+    return dict(sorted(buckets.items()))
 
 
 def _triton(text: str) -> Sample:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -56,22 +59,25 @@ class RestGateway:
         return f"{path}/versions/{quote(version, safe='')}" if version else path
 
     def _ask(self, verb: str, path: str, body: Any) -> dict[str, Any]:
-        import httpx
-
         content = None if body is None else json.dumps(body).encode()
         headers = {"content-type": "application/json"} if content else {}
+        request = urllib.request.Request(self._url + path, data=content, headers=headers, method=verb)  # noqa: S310
         try:
-            with httpx.Client(trust_env=False, timeout=TIMEOUT_SECONDS) as client:
-                answer = client.request(verb, self._url + path, content=content, headers=headers)
-        except httpx.HTTPError as error:
-            raise unreachable(self._url, error) from None
-        document = _parsed(answer.text)
-        if answer.is_success:
-            return document
-        raise refused(document, fallback=f"the mesh answered {answer.status_code} to {verb} {path}")
+            with _DIRECT.open(request, timeout=TIMEOUT_SECONDS) as answer:
+                return _parsed(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                fallback = f"the mesh answered {error.code} to {verb} {path}"
+                raise refused(_parsed(error.read()), fallback=fallback) from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise unreachable(self._url, getattr(error, "reason", error)) from None
 
 
-def _parsed(text: str) -> dict[str, Any]:
+# A proxy of the caller's environment has no business between a shell and its own machine.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
     try:
         document = json.loads(text)
     except ValueError:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from predmesh_cli import redis_watcher
+from predmesh_cli.local_http import get
 from predmesh_cli.topology import Kind, Program
 
 if TYPE_CHECKING:
     from grpc_health.v1.health_pb2_grpc import HealthStub
-    from redis.asyncio import Redis
 
 ASK_SECONDS = 2.0
 
@@ -53,7 +55,7 @@ async def ask(program: Program, gateway_url: str) -> Health:
 def _asked(program: Program, gateway_url: str) -> Coroutine[None, None, Health]:
     match program.kind:
         case Kind.REDIS:
-            return _redis(program.address)
+            return _redis(program)
         case Kind.ENVOY:
             return _gateway(gateway_url)
         case Kind.SERVICE | Kind.TRITON:
@@ -107,34 +109,18 @@ def _waits_for(serving: bool, dependencies: Sequence[Dependency]) -> str:
     return "" if serving else "not ready"
 
 
-def redis_client(url: str, *, timeout_seconds: float) -> Redis:
-    """A client that tries once; its default retries would hold an answer back for seconds."""
-    from redis.asyncio import Redis
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
-
-    return Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=timeout_seconds)
-
-
-async def _redis(url: str) -> Health:
-    from redis.exceptions import RedisError
-
-    client = redis_client(url, timeout_seconds=ASK_SECONDS)
+async def _redis(program: Program) -> Health:
     try:
-        await cast(Awaitable[bool], client.ping())
-    except (RedisError, OSError) as error:
+        await redis_watcher.info(Path(program.address), program.secret)
+    except (OSError, redis_watcher.RedisAnswer) as error:
         return Health(False, str(error) or type(error).__name__)
-    finally:
-        await client.aclose()
     return Health(True)
 
 
 async def _gateway(url: str) -> Health:
-    import httpx
-
+    address = url.partition("://")[2]
     try:
-        async with httpx.AsyncClient(trust_env=False) as client:
-            answer = await client.get(f"{url}/healthz", timeout=ASK_SECONDS)
-    except httpx.HTTPError as error:
-        return Health(False, str(error) or type(error).__name__)
-    return Health(True) if answer.status_code == 200 else Health(False, "no prediction process is healthy behind it")
+        status, _ = await asyncio.to_thread(get, address, "/healthz", timeout_seconds=ASK_SECONDS)
+    except OSError as error:
+        return Health(False, str(error))
+    return Health(True) if status == 200 else Health(False, "no prediction process is healthy behind it")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
-import httpx
-
+from predmesh_cli import redis_watcher
 from predmesh_cli.figures import Sample, sample
-from predmesh_cli.health import redis_client
+from predmesh_cli.local_http import get
 from predmesh_cli.topology import Kind, Program
 
 SCRAPE_SECONDS = 2.0
@@ -22,27 +22,20 @@ async def scrape_all(programs: Sequence[Program]) -> dict[str, Sample | None]:
 
 async def scrape(program: Program) -> Sample | None:
     """A sample of *program*; None when it does not answer."""
-    if program.kind is Kind.REDIS:
-        return await _redis(program.address)
-    socket = program.metrics.removeprefix("unix:") if program.metrics.startswith("unix:") else None
-    url = "http://envoy/stats/prometheus?filter=downstream_rq_time" if socket else program.metrics
-    transport = httpx.AsyncHTTPTransport(uds=socket)
     try:
-        async with httpx.AsyncClient(transport=transport, timeout=SCRAPE_SECONDS, trust_env=False) as client:
-            answer = await client.get(url)
-            return sample(program.kind, answer.raise_for_status().text)
-    except (httpx.HTTPError, ValueError):
+        async with asyncio.timeout(SCRAPE_SECONDS):
+            return await (_redis(program) if program.kind is Kind.REDIS else _prometheus(program))
+    except (OSError, ValueError, KeyError, redis_watcher.RedisAnswer):  # TimeoutError is an OSError
         return None
 
 
-async def _redis(url: str) -> Sample | None:
-    from redis.exceptions import RedisError
+async def _redis(program: Program) -> Sample:
+    told = await redis_watcher.info(Path(program.address), program.secret)
+    return Sample(requests=float(told["total_commands_processed"]))
 
-    client = redis_client(url, timeout_seconds=SCRAPE_SECONDS)
-    try:
-        counted = await client.info("stats")
-    except (RedisError, OSError):
-        return None
-    finally:
-        await client.aclose()
-    return Sample(requests=float(counted["total_commands_processed"]))
+
+async def _prometheus(program: Program) -> Sample | None:
+    status, text = await asyncio.to_thread(
+        get, program.metrics, program.metrics_path, timeout_seconds=SCRAPE_SECONDS / 2
+    )
+    return sample(program.kind, text) if status == 200 else None

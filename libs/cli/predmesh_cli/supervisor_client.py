@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import socket
 import xmlrpc.client
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
+
+from predmesh_cli.local_http import UnixConnection
 
 ANSWER_SECONDS = 5.0
 
@@ -113,21 +114,6 @@ class _UnixTransport(xmlrpc.client.Transport):
         self._path = path
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        connection = _UnixConnection(self._path)
+        connection = UnixConnection(self._path, timeout_seconds=ANSWER_SECONDS)
         self._connection = host, connection  # what `close` closes
         return connection
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("supervisor", timeout=ANSWER_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self.sock.settimeout(self.timeout)
-            self.sock.connect(str(self._path))
-        except OSError:
-            self.sock.close()
-            raise

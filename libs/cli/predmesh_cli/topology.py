@@ -7,6 +7,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from predmesh_cli.home import Home
 from predmesh_cli.launch import MARK
@@ -51,8 +52,11 @@ class Program:
     directory: Path
     address: str
     """Where it answers health checks."""
+    secret: str = field(default="", repr=False)
+    """What it wants to hear before it answers; empty when nothing."""
     metrics: str = ""
-    """Where its Prometheus metrics are, as a URL or `unix:` address; empty when it has none."""
+    """Where its Prometheus metrics are, `host:port` or `unix:/path`; empty when it has none."""
+    metrics_path: str = "/metrics"
     death_signal: signal.Signals = signal.SIGKILL
     """What it gets from the kernel when the supervisor ends."""
     stop_seconds: int = 10
@@ -125,8 +129,8 @@ def topology(mesh: Mesh, engines: Engines) -> tuple[Program, ...]:
 
 
 def redis_url(mesh: Mesh, user: str) -> str:
-    """How *user* reaches the online store; a secret."""
-    return f"redis://{user}:{getattr(mesh.passwords, user)}@{mesh.at('redis')}/0"
+    """How *user* reaches the online store, by its unix socket; a secret."""
+    return f"unix://{user}:{getattr(mesh.passwords, user)}@{quote(str(mesh.socket('redis')))}?db=0"
 
 
 def _redis(mesh: Mesh, engines: Engines) -> Program:
@@ -137,7 +141,8 @@ def _redis(mesh: Mesh, engines: Engines) -> Program:
         argv=engines.redis,
         environment=mesh.environment("redis"),
         directory=mesh.home.redis_data,
-        address=redis_url(mesh, "watcher"),
+        address=str(mesh.socket("redis")),
+        secret=mesh.passwords.watcher,
         death_signal=signal.SIGTERM,  # it then writes out what it holds
         stop_seconds=20,
     )
@@ -152,7 +157,7 @@ def _triton(mesh: Mesh, engines: Engines) -> Program:
         environment=mesh.environment("triton"),
         directory=mesh.home.triton,
         address=mesh.triton,
-        metrics=f"http://{mesh.at('triton_metrics')}/metrics",
+        metrics=mesh.at("triton_metrics"),
         death_signal=signal.SIGTERM,  # its parent then ends the models' processes and frees their memory
         stop_seconds=16,  # Triton drains for up to 10 s, its parent waits 3 s more
     )
@@ -168,6 +173,7 @@ def _envoy(mesh: Mesh, engines: Engines) -> Program:
         directory=mesh.home.run,
         address=mesh.unix("envoy-admin"),
         metrics=mesh.unix("envoy-admin"),
+        metrics_path="/stats/prometheus?filter=(public.downstream_rq_completed%7Cprediction.upstream_rq_time)$",
         stop_seconds=5,
     )
 
@@ -188,7 +194,7 @@ def _service(mesh: Mesh, name: str) -> Program:
         environment=mesh.environment(name, **own),
         directory=mesh.home.run,
         address=mesh.unix(name),
-        metrics=f"http://{mesh.at(f'{name}_metrics')}/metrics",
+        metrics=mesh.at(f"{name}_metrics"),
         stop_seconds=15,
     )
 
@@ -201,7 +207,11 @@ def _knows(mesh: Mesh, name: str) -> Mapping[str, str]:
             "PREDMESH_REDIS_URL": redis_url(mesh, "features"),
             "PREDMESH_REDIS_WRITE_URL": redis_url(mesh, "writer"),
         },
-        "inference": {"PREDMESH_TRITON_ADDRESS": triton, "INFERENCE_TRITON_ADDRESS": triton},
+        "inference": {
+            "PREDMESH_TRITON_ADDRESS": triton,
+            "INFERENCE_TRITON_ADDRESS": triton,
+            "INFERENCE_TRITON_REPOSITORY": str(mesh.home.triton),
+        },
         "prediction": {
             "PREDMESH_TRITON_ADDRESS": triton,
             "PREDICTION_TRITON_ADDRESS": triton,

@@ -20,10 +20,12 @@ predmesh_rpc_seconds_bucket{code="OK",le="0.001",method="Check",service="grpc.he
 predmesh_rpc_seconds_bucket{code="OK",le="+Inf",method="Check",service="grpc.health.v1.Health"} 7
 """
 ENVOY = """\
-# TYPE envoy_http_downstream_rq_time histogram
-envoy_http_downstream_rq_time_bucket{envoy_http_conn_manager_prefix="admin",le="+Inf"} 9
-envoy_http_downstream_rq_time_bucket{envoy_http_conn_manager_prefix="public",le="5"} 2
-envoy_http_downstream_rq_time_bucket{envoy_http_conn_manager_prefix="public",le="+Inf"} 3
+# TYPE envoy_http_downstream_rq_completed counter
+envoy_http_downstream_rq_completed{envoy_http_conn_manager_prefix="admin"} 9
+envoy_http_downstream_rq_completed{envoy_http_conn_manager_prefix="public"} 4
+# TYPE envoy_cluster_upstream_rq_time histogram
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="prediction",le="5"} 2
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="prediction",le="+Inf"} 3
 """
 TRITON = """\
 # TYPE nv_inference_request_success counter
@@ -41,7 +43,7 @@ def test_a_service_counts_all_codes_and_no_health_checks() -> None:
 
 
 def test_a_gateway_counts_public_requests_in_milliseconds() -> None:
-    assert sample(Kind.ENVOY, ENVOY) == Sample(3, {0.005: 2, math.inf: 3})
+    assert sample(Kind.ENVOY, ENVOY) == Sample(4, {0.005: 2, math.inf: 3})
 
 
 def test_triton_counts_all_models_and_tells_its_own_quantile() -> None:

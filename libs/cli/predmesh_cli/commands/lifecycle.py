@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from predmesh_cli import console, ending, starting
+from predmesh_cli import console, ending, readiness, starting
 from predmesh_cli.home import Home, socket_folder
 from predmesh_cli.locking import locked
 from predmesh_cli.mesh_settings import asked_port, read_settings
@@ -31,7 +31,7 @@ TimeoutOption = Annotated[float, typer.Option("--timeout", min=1, help="Seconds 
 def up(
     home: HomeOption = DEFAULT_HOME,
     port: PortOption = None,
-    timeout: TimeoutOption = starting.READY_SECONDS,
+    timeout: TimeoutOption = readiness.READY_SECONDS,
     as_json: JsonOption = False,
 ) -> None:
     """Start the mesh on this machine; return when all of it is ready, and leave it running."""
