@@ -61,8 +61,11 @@ def install(extras: Collection[str] = (), *, say: Callable[[str], None] = print)
     wanted = Stamp(_digest(), tuple(sorted({*extras, *(before.extras if before else ())})))
     if before != wanted or not own(environment).binary.exists():
         say(f"installing Triton into {environment}" + "".join(f", with {extra}" for extra in wanted.extras))
-        _make(environment, wanted.extras)
-        wanted.write(environment)
+        try:
+            _make(environment, wanted.extras)
+            wanted.write(environment)
+        except OSError as error:
+            raise InstallError(f"Triton's environment cannot be written: {error}. Mend this and run it again") from None
     return own(environment)
 
 
@@ -88,8 +91,17 @@ def _sync(environment: Path, extras: Collection[str]) -> None:
 def _place_backends(triton: Installation) -> None:
     stub = triton.backends.parent / "python_backend_stubs" / "3.11" / "triton_python_backend_stub"
     # The wheel's libraries are found relative to their place, so the stub must lie beside the python backend.
-    shutil.copy2(stub, triton.backends / "python")
-    shutil.copytree(PROJECT / "backends", triton.backends, dirs_exist_ok=True)
+    _place(stub, triton.backends / "python" / stub.name)
+    for path in (PROJECT / "backends").rglob("*.py"):
+        _place(path, triton.backends / path.relative_to(PROJECT / "backends"))
+
+
+def _place(source: Path, target: Path) -> None:
+    """Copy in one step, because a running Triton may be using what is there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.copy2(source, draft)
+    draft.replace(target)
 
 
 def _digest() -> str:

@@ -25,7 +25,7 @@ class Settings(ServiceSettings):
     gpus: int = Field(default=-1, ge=-1)
     """GPUs that models may use; -1 asks nvidia-smi."""
 
-    load_seconds: float = Field(default=60.0, gt=0)
+    load_seconds: float = Field(default=100.0, gt=0)
     """Time for one load; one that takes longer is ended, because a stalled one never ends by itself."""
 
     watch_seconds: float = Field(default=1.0, gt=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,10 +18,11 @@ SIGNATURE = "serving_default"
 
 def open_model(source: Source) -> Run:
     """A SavedModel's outputs by their names in the signature; a Keras model's in the bundle's order."""
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    if not source.gpu:
-        tf.config.set_visible_devices([], "GPU")
+    with contextlib.suppress(RuntimeError):  # another model of this process has set them already
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        if not source.gpu:
+            tf.config.set_visible_devices([], "GPU")
     return _keras(source) if source.path.suffix == ".keras" else _saved_model(source)
 
 

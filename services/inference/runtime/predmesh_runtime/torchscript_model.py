@@ -15,6 +15,6 @@ def open_model(source: Source) -> Run:
     device = device_of(source)
     with warnings.catch_warnings():
         # TorchScript is deprecated upstream; a bundle that has one is served all the same.
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
         module = torch.jit.load(str(source.path), map_location=device)
     return runner(source, module.eval(), device)

@@ -6,6 +6,7 @@ A version folder holds `bundle`, a link to the stored bundle, and `inference.jso
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from predmesh_runtime import InputError, Model, ModelError, load
 
 MAX_NUMPY_MAJOR = 1
 """The stub's pybind11 predates numpy 2: with it, arrays are corrupted without an error."""
+
+BOOSTERS = ("xgboost", "lightgbm")
 
 Tensors = dict[str, np.ndarray[Any, Any]]
 
@@ -31,6 +34,9 @@ class TritonPythonModel:
             )
         folder = Path(args["model_repository"]) / args["model_version"]
         inference = json.loads((folder / "inference.json").read_text())
+        if inference["framework"] in BOOSTERS:
+            # They import scikit-learn where it is there and need none of it: 100 MB and a second of every stub.
+            sys.modules["sklearn"] = None  # type: ignore[assignment]
         try:
             self._model = load(folder / "bundle", inference, gpu=args["model_instance_kind"] == "GPU")
         except ModelError as error:
