@@ -46,7 +46,7 @@ class Waiting(Generic[Result]):
     frame: Frame
     """Its rows."""
     arrived: float
-    """When it came, on the loop's clock."""
+    """When it came, by `perf_counter`: uvloop's own time is in whole milliseconds."""
     expires: float
     """When its time is over, on the loop's clock."""
     context: Context

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
+from time import perf_counter
 from typing import Generic, TypeVar
 
 from predmesh_frame import Frame, concat
@@ -40,7 +41,7 @@ class GroupCommit(Generic[Result]):
         self._rows_per_second = 0.0
 
     async def submit(self, frame: Frame, seconds: float) -> list[Part[Result]]:
-        """The results of *frame*'s rows, in order, within *seconds*.
+        """The results of *frame*'s rows, in order, within *seconds* and the time that is left.
 
         Raises:
             TooMuch: too many rows wait already.
@@ -49,8 +50,10 @@ class GroupCommit(Generic[Result]):
         """
         self._admit(frame.rows)
         loop = asyncio.get_running_loop()
-        now = loop.time()
-        waiting: Waiting[Result] = Waiting(frame, now, now + seconds, copy_context(), loop.create_future())
+        seconds = min(seconds, deadline.remaining())
+        waiting: Waiting[Result] = Waiting(
+            frame, perf_counter(), loop.time() + seconds, copy_context(), loop.create_future()
+        )
         self._queue.append(waiting)
         self._queued_rows += frame.rows
         self._depart()
@@ -104,8 +107,7 @@ class GroupCommit(Generic[Result]):
         return cut.pieces
 
     async def _deliver(self, pieces: Sequence[Piece[Result]]) -> None:
-        loop = asyncio.get_running_loop()
-        left = loop.time()
+        left = perf_counter()
         latest = max(piece.waiting.expires for piece in pieces)
         self._cancel_when_deserted(pieces)
         try:
@@ -117,7 +119,7 @@ class GroupCommit(Generic[Result]):
                     piece.waiting.answered.set_exception(error)
             return
         rows = _give(pieces, result, left)
-        self._pace(rows / max(loop.time() - left, 1e-6))
+        self._pace(rows / max(perf_counter() - left, 1e-6))
 
     def _cancel_when_deserted(self, pieces: Sequence[Piece[Result]]) -> None:
         task, here = asyncio.current_task(), len(pieces)

@@ -185,6 +185,7 @@ class FakeFeatures(FeatureServiceServicer):
     """Wind is 7 everywhere; delay is 1.5 from JFK and unknown elsewhere."""
 
     requests: list[Any] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
     down: bool = False
     unavailable: bool = False
     silent: bool = False
@@ -193,6 +194,7 @@ class FakeFeatures(FeatureServiceServicer):
 
     async def LookupFeatures(self, request: Any, context: Any) -> Any:
         self.requests.append(request)
+        self.seconds.append(context.time_remaining())
         if self.silent:
             await asyncio.Event().wait()
         if self.down:

@@ -52,7 +52,7 @@ async def test_only_the_top_is_listed_where_that_is_asked(mesh: Mesh) -> None:
 async def test_the_output_index_goes_along(mesh: Mesh) -> None:
     await mesh.prediction.Explain(request(output="late_probability"))
     assert mesh.explanation.requests[0].output_index == 1
-    assert 0 < mesh.explanation.requests[0].budget.ToSeconds() <= 5
+    assert 0 < mesh.explanation.requests[0].budget.ToMilliseconds() <= 5000
 
 
 @pytest.mark.parametrize("row", [FLIGHT, FLIGHT | {"origin": "EWR"}], ids=["all values", "a missing value"])

@@ -118,6 +118,11 @@ async def test_the_budget_of_the_bundle_ends_a_request(mesh: Mesh) -> None:
     assert (code, error.metadata["budgetSeconds"]) == (grpc.StatusCode.DEADLINE_EXCEEDED, "0.05")
 
 
+async def test_a_callers_deadline_reaches_the_stages(mesh: Mesh) -> None:
+    await mesh.prediction.Predict(request(), timeout=2)
+    assert 0 < mesh.features.seconds[0] <= 2
+
+
 async def test_a_callers_cancel_stops_the_work(mesh: Mesh) -> None:
     mesh.inference.gate = asyncio.Event()
     call = mesh.prediction.Predict(request())
