@@ -179,8 +179,8 @@ class Agent:
             raise server_down("the model server does not answer")
 
     async def check_models(self) -> None:
-        """Return where every model is ready. Raises DependencyDown, which says which is not and why."""
-        broken = [each for each in self.statuses() if each.state is not State.READY]
+        """Return where no model is in trouble. Raises DependencyDown, which says which is and why."""
+        broken = [each for each in self.statuses() if each.state in (State.RECOVERING, State.FAILED)]
         if broken:
             raise server_down(
                 "; ".join(f"{each.bundle_id} is {each.state.name.lower()}: {each.detail}" for each in broken)
