@@ -61,7 +61,7 @@ digits: setup ## Train and deploy the digits CNN (installs torch, 5 GB)
 	@$(RUN)/python -m predmesh_inference.install --extra torch && $(RUN)/predmesh deploy examples/digits/build/bundle
 
 clean: ## Remove what was installed and built, not the mesh's state
-	rm -rf .venv .tools libs/contracts/predmesh libs/contracts/descriptors.binpb examples/*/build .*_cache
+	rm -rf .venv .tools libs/contracts/predmesh libs/contracts/descriptors.binpb examples/*/build examples/*/.venv .*_cache
 
 $(UV):
 	@echo "installing uv into .tools/uv"

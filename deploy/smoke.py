@@ -16,8 +16,8 @@ FLIGHT = {
     "carrier": "UA",
     "origin": "EWR",
     "dest": "ORD",
-    "tailnum": "N39463",
-    "scheduled_departure": "2013-12-31T18:30:00-05:00",
+    "tailnum": "N27724",
+    "scheduled_departure": "2013-12-30T16:51:00-05:00",
     "distance_miles": 719,
 }
 
