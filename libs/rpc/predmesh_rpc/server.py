@@ -17,13 +17,13 @@ import grpc
 import uvloop
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
-from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from predmesh_rpc import addresses
 from predmesh_rpc.addresses import AddressError
 from predmesh_rpc.health import Dependency, Health
 from predmesh_rpc.logs import log_to
 from predmesh_rpc.metrics_http import metrics_served
+from predmesh_rpc.reflected import reflection_of
 from predmesh_rpc.settings import ServiceSettings, SettingsError, read
 from predmesh_rpc.table import GenericHandler, Limits, Registration, Table
 from predmesh_rpc.tracing import server_interceptors, traced
@@ -100,7 +100,7 @@ class Server:
     async def _listen(self) -> None:
         raw = RawHandlers()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, raw)
-        reflected = ReflectionServicer((*self._names, "grpc.health.v1.Health", reflection.SERVICE_NAME))
+        reflected = reflection_of((*self._names, "grpc.health.v1.Health", reflection.SERVICE_NAME))
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflected, raw)
         self._grpc = grpc.aio.server(
             handlers=[WireHandlers(self._table, raw)],

@@ -225,6 +225,20 @@ async def test_reflection_lists_the_services(channel: Any) -> None:
     assert {"predmesh.test.v1.EchoService", "grpc.health.v1.Health"} <= names
 
 
+async def test_reflection_finds_the_file_of_a_method(channel: Any) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol="grpc.health.v1.Health.Check")
+    responses = [response async for response in stub.ServerReflectionInfo(iter([request]))]
+    assert responses[0].file_descriptor_response.file_descriptor_proto
+
+
+async def test_reflection_says_that_it_does_not_know_a_symbol(channel: Any) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol="predmesh.none.v1.Nothing.Call")
+    responses = [response async for response in stub.ServerReflectionInfo(iter([request]))]
+    assert responses[0].error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+
+
 async def scraped(port: int, path: str = "/metrics") -> str:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
