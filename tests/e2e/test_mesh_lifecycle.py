@@ -180,3 +180,15 @@ def test_a_killed_up_leaves_a_mesh_that_the_next_up_finds(own: RunningMesh, star
     starting.kill()
     own.predmesh("up")
     assert healthy(own)
+
+
+def test_what_cannot_start_is_shown_with_its_log_and_mended_by_the_next_up(own: RunningMesh) -> None:
+    settings = own.home / "mesh.toml"
+    settings.write_text(f'port = {own.port}\n[environment]\nFEATURES_GRACE_SECONDS = "soon"\n')
+    done = own.predmesh("up", check=False)
+    assert done.returncode == 3
+    assert "FEATURES_GRACE_SECONDS" in done.stderr
+    assert "predmesh logs" in done.stderr
+    settings.write_text(settings.read_text().replace('"soon"', '"2"'))
+    own.predmesh("up")
+    assert healthy(own)

@@ -79,7 +79,11 @@ def _running(home: Home, kept: MeshSettings, port: int | None) -> Described:
             hint="run `predmesh down` first, or choose another --home for a second mesh",
         )
     described = describe(home, kept)
-    Supervisor(described.supervisor_socket).start_waiting()
+    supervisor = Supervisor(described.supervisor_socket)
+    if supervisor.waiting():
+        # What failed may have been mended in mesh.toml; what runs keeps what it was started with.
+        write(described)
+        supervisor.start_waiting()
     return described
 
 

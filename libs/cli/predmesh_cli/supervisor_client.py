@@ -14,6 +14,7 @@ from xml.parsers.expat import ExpatError
 from predmesh_cli.local_http import UnixConnection
 
 ANSWER_SECONDS = 5.0
+WAITING = ("BACKOFF", "EXITED", "FATAL", "STOPPED")
 
 
 class SupervisorDown(Exception):
@@ -59,12 +60,15 @@ class Supervisor:
         assert isinstance(answer, list)
         return {program.name: program for program in map(_supervised, answer)}
 
+    def waiting(self) -> list[str]:
+        """Programs that do not run now, and wait for their next try."""
+        return [each.name for each in self.programs().values() if each.state in WAITING]
+
     def start_waiting(self) -> None:
         """Start now what waits for its next try."""
-        for program in self.programs().values():
-            if program.state in ("BACKOFF", "EXITED", "FATAL", "STOPPED"):
-                with self._asking() as rpc, contextlib.suppress(xmlrpc.client.Fault):
-                    rpc.startProcess(program_path(program.name), False)
+        for name in self.waiting():
+            with self._asking() as rpc, contextlib.suppress(xmlrpc.client.Fault):
+                rpc.startProcess(program_path(name), False)
 
     def shut_down(self) -> None:
         """Ask it to end every program and itself."""
