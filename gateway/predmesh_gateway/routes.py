@@ -14,6 +14,7 @@ STREAMS = (
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     "/grpc.health.v1.Health/Watch",
 )
+HOME_PAGE = "/predmesh.prediction.v1.PredictionHttpService/GetHomePage"
 GRPC_PREFIXES = ("/predmesh.", "/inference.", "/grpc.")
 POSTED = "/v1/models/.+:(predict|explain)|/v2/models/.+/infer"
 READ = "/|/v1/models(/[^:]*)?|/v2|/v2/.*"
@@ -33,6 +34,7 @@ def routes(settings: Settings) -> list[Json]:
     A transcoded call is matched twice: by its REST path, then by the gRPC path it became.
     """
     streams = [{"match": {"path": path, "grpc": {}}, "route": stream_action(settings)} for path in STREAMS]
+    home = {"match": {"path": HOME_PAGE}, "route": unary_action(settings), "request_headers_to_add": [_ORIGIN]}
     unary = {"match": {"prefix": "/", "grpc": {}}, "route": unary_action(settings)}
     web = {
         "match": {"prefix": "/", "headers": [_content_type("application/grpc-web")]},
@@ -46,7 +48,7 @@ def routes(settings: Settings) -> list[Json]:
         {"match": {"safe_regex": {"regex": READ}, "headers": [_method("GET")]}, "route": unary_action(settings)},
         _refuse({"safe_regex": {"regex": READ}}, status=405, allow="GET"),
     ]
-    return [*streams, unary, web, *preflights, *not_grpc, *rest]
+    return [*streams, home, unary, web, *preflights, *not_grpc, *rest]
 
 
 def unary_action(settings: Settings) -> Json:
@@ -106,6 +108,11 @@ def _preflight(origin: str, settings: Settings) -> Json:
     return {"match": match, "route": unary_action(settings), "typed_per_filter_config": _UNTRANSCODED}
 
 
+# So that the page's calls go where its reader came from.
+_ORIGIN = {
+    "header": {"key": "x-predmesh-origin", "value": "%REQ(:AUTHORITY)%"},
+    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+}
 # The transcoder stands before the router and would answer 404 first.
 _UNTRANSCODED = {TRANSCODER: typed("envoy.config.route.v3.FilterConfig", disabled=True, config={})}
 

@@ -72,7 +72,7 @@ def test_models_are_described(flights_mesh: RunningMesh) -> None:
 def test_the_home_page_has_calls_to_paste(flights_mesh: RunningMesh) -> None:
     page = httpx.get(f"http://{flights_mesh.address}/")
     assert page.headers["content-type"].startswith("text/html")
-    assert "flight-delay" in page.text and "curl" in page.text
+    assert f"http://{flights_mesh.address}/v1/models/flight-delay" in page.text
 
 
 def test_a_path_cannot_be_overridden_by_the_query(flights_mesh: RunningMesh) -> None:

@@ -15,7 +15,7 @@ from predmesh_bundle.store import StoredBundle
 from predmesh_prediction.values import json_example
 
 ORIGIN = "127.0.0.1:8080"
-"""Where the calls go; the page says that it must be changed where the gateway listens elsewhere."""
+"""Where the calls go when the gateway does not say under which name it was asked."""
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2430;background:#fff}
@@ -28,14 +28,13 @@ th,td,h2{border-color:#2b3542}small{color:#93a1b0}}
 """
 
 
-def home_page(models: Sequence[tuple[LiveModel, StoredBundle]]) -> str:
-    """The page, HTML that needs nothing from elsewhere."""
-    parts = "".join(_model(live, stored) for live, stored in models) or _nothing()
+def home_page(models: Sequence[tuple[LiveModel, StoredBundle]], origin: str = ORIGIN) -> str:
+    """The page, HTML that needs nothing from elsewhere; its calls go to *origin*, a host and port."""
+    parts = "".join(_model(live, stored, origin) for live, stored in models) or _nothing()
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Predmesh</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<style>{_STYLE}</style></head><body><h1>Predmesh</h1><p>{len(models)} model versions are live. "
-        f"The calls below go to <code>{ORIGIN}</code>; put your gateway's address there where it is another. "
         'As JSON: <a href="/v1/models">/v1/models</a>.</p>'
         f"{parts}</body></html>"
     )
@@ -46,29 +45,29 @@ def example_row(bundle: Bundle) -> dict[str, Any]:
     return {spec.name: json_example(spec.example) for spec in bundle.inputs}
 
 
-def curl(bundle: Bundle, verb: str) -> str:
+def curl(bundle: Bundle, verb: str, origin: str) -> str:
     """A REST call of the example row."""
     body = json.dumps({"instances": [example_row(bundle)]}, ensure_ascii=False)
-    path = f"http://{ORIGIN}/v1/models/{bundle.name}/versions/{bundle.version}:{verb}"
-    return f"curl -s {path} -H 'content-type: application/json' -d {shlex.quote(body)}"
+    path = f"http://{origin}/v1/models/{bundle.name}/versions/{bundle.version}:{verb}"
+    return f"curl -s {shlex.quote(path)} -H 'content-type: application/json' -d {shlex.quote(body)}"
 
 
-def grpcurl(bundle: Bundle, method: str) -> str:
+def grpcurl(bundle: Bundle, method: str, origin: str) -> str:
     """A gRPC call of the example row."""
     request = {"model": bundle.name, "version": bundle.version, "instances": [example_row(bundle)]}
     body = shlex.quote(json.dumps(request, ensure_ascii=False))
-    return f"grpcurl -plaintext -d {body} {ORIGIN} predmesh.prediction.v1.PredictionService/{method}"
+    return f"grpcurl -plaintext -d {body} {shlex.quote(origin)} predmesh.prediction.v1.PredictionService/{method}"
 
 
 def _nothing() -> str:
     return "<p>No model is live yet. Deploy one:</p><pre>predmesh deploy DIR</pre>"
 
 
-def _model(live: LiveModel, stored: StoredBundle) -> str:
+def _model(live: LiveModel, stored: StoredBundle, origin: str) -> str:
     bundle = stored.bundle
-    calls = [curl(bundle, "predict"), grpcurl(bundle, "Predict")]
+    calls = [curl(bundle, "predict", origin), grpcurl(bundle, "Predict", origin)]
     if bundle.explanation is not None:
-        calls.append(curl(bundle, "explain"))
+        calls.append(curl(bundle, "explain", origin))
     standing = " (default version)" if live.default else ""
     return (
         f"<h2>{escape(bundle.name)} <small>version {escape(bundle.version)}{standing}</small></h2>"

@@ -10,14 +10,18 @@ from google.protobuf import json_format
 from predmesh.prediction.v1 import prediction_http_service_pb2 as pb
 from predmesh.prediction.v1.prediction_http_service_pb2_grpc import PredictionHttpServiceServicer
 from predmesh.type.v1 import frame_pb2
+from predmesh_rpc.context import header
 
 from predmesh_prediction.answer_json import answer_document, explained_document
 from predmesh_prediction.bodies import check_content_type, read_object
-from predmesh_prediction.home_page import home_page
+from predmesh_prediction.home_page import ORIGIN, home_page
 from predmesh_prediction.messages import is_packed, read_columns
 from predmesh_prediction.predicting import Predictor, Rows
 from predmesh_prediction.values import integer, kind
 from predmesh_prediction.violations import Violations
+
+ORIGIN_HEADER = "x-predmesh-origin"
+"""Host and port that the gateway was asked under; it overwrites what a client sends."""
 
 _PREDICT_KEYS = ("instances", "columns")
 _EXPLAIN_KEYS = (*_PREDICT_KEYS, "top", "output")
@@ -49,7 +53,8 @@ class PredictionHttpServicer(PredictionHttpServiceServicer):
 
     async def GetHomePage(self, request: pb.GetHomePageRequest, context: Any) -> httpbody_pb2.HttpBody:
         """Show what is served, with calls to paste."""
-        page = home_page([(live, served.stored) for live, served in self._predictor.catalogue.models()])
+        models = [(live, served.stored) for live, served in self._predictor.catalogue.models()]
+        page = home_page(models, header(ORIGIN_HEADER) or ORIGIN)
         return httpbody_pb2.HttpBody(content_type="text/html; charset=utf-8", data=page.encode())
 
 

@@ -196,6 +196,12 @@ async def test_the_home_page_shows_models_and_calls_and_escapes_them(mesh: Mesh)
         assert part in text
 
 
+async def test_the_home_pages_calls_go_where_the_reader_came_from(mesh: Mesh) -> None:
+    came = (("x-predmesh-origin", "mesh.example:9090<b>"),)
+    page = await mesh.http.GetHomePage(http_pb.GetHomePageRequest(), metadata=came)
+    assert b"http://mesh.example:9090&lt;b&gt;/v1/models/flight-delay" in page.data
+
+
 async def test_the_home_page_of_an_empty_mesh_says_how_to_begin(mesh: Mesh) -> None:
     await mesh.deploy()
     page = await mesh.http.GetHomePage(http_pb.GetHomePageRequest())
