@@ -52,6 +52,18 @@ async def wait_for(channel: Any, name: str, status: int) -> None:
                 return
 
 
+async def watching(channel: Any) -> asyncio.Task[None]:
+    """A wait for NOT_SERVING, whose stream the server has taken: one that comes later would be refused."""
+    stream = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+    assert (await stream.read()).status == SERVING
+
+    async def gone() -> None:
+        while (await stream.read()).status != NOT_SERVING:
+            pass
+
+    return asyncio.create_task(gone())
+
+
 async def failure(awaitable: Any) -> grpc.aio.AioRpcError:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await awaitable
@@ -284,11 +296,11 @@ async def test_a_signal_lets_the_call_in_flight_end(
     echo.behave = behave
     async with build(settings, [echo_registration]) as server, connect(settings.address) as channel:
         running = asyncio.create_task(run(server, grace_seconds=10))
-        watched = asyncio.create_task(wait_for(channel, "", NOT_SERVING))
+        watched = await watching(channel)
         call = stub_of(channel).Unary(A)
         await asyncio.wait_for(echo.entered.wait(), 5)
         os.kill(os.getpid(), signal.SIGTERM)
-        await watched
+        await asyncio.wait_for(watched, 5)
         late = await failure(stub_of(channel).Unary(A))
         release.set()
         assert (await call).value == "a"
@@ -316,9 +328,9 @@ async def test_a_second_signal_ends_the_grace(
         running = asyncio.create_task(run(server, grace_seconds=60))
         call = stub_of(channel).Unary(A, timeout=30)
         await asyncio.wait_for(echo.entered.wait(), 5)
-        watched = asyncio.create_task(wait_for(channel, "", NOT_SERVING))
+        watched = await watching(channel)
         os.kill(os.getpid(), signal.SIGINT)
-        await watched
+        await asyncio.wait_for(watched, 5)
         os.kill(os.getpid(), signal.SIGINT)
         await failure(call)
         await asyncio.wait_for(running, 5)
