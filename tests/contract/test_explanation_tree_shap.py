@@ -82,7 +82,7 @@ def opened(booster: xgb.Booster, folder: Path, **more: Any) -> Explainer:
     ],
 )
 def test_attributions_are_xgboosts_own_and_add_up(
-    tmp_path: Path, objective: str, more: dict, shape: tuple[int, ...], space: Space
+    tmp_path: Path, objective: str, more: dict[str, Any], shape: tuple[int, ...], space: Space
 ):
     booster, rows = trained(objective, **more), table(seed=5, rows=30)
     explainer = opened(booster, tmp_path, shape=shape)
@@ -147,7 +147,7 @@ def test_an_output_that_is_not_there_is_refused(tmp_path: Path, index: int):
         pytest.param({}, "none", id="none"),
     ],
 )
-def test_tensors_that_are_none_of_the_models_are_refused(tmp_path: Path, tensors: dict, complaint: str):
+def test_tensors_that_are_none_of_the_models_are_refused(tmp_path: Path, tensors: dict[str, Any], complaint: str):
     with pytest.raises(InvalidInput, match=complaint):
         opened(trained("binary:logistic"), tmp_path).table(tensors)
 

@@ -30,6 +30,7 @@ __all__ = ["redis_server"]
 REPO = Path(__file__).parent / "features_repo"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CUSTOMERS = 120
+Entities = dict[str, list[Any]]
 EXTREMES: dict[str, list[Any]] = {
     "a_bool": [True, False],
     "an_int32": [0, -1, 1, 127, 128, 2**31 - 1, -(2**31)],
@@ -118,7 +119,7 @@ def _ours(column: Column) -> list[Any]:
     return [struct.pack("<d", value) if isinstance(value, float) else value for value in column.to_list()]
 
 
-def _frame(entities: dict[str, list[Any]], types: dict[str, DataType]) -> Frame:
+def _frame(entities: Entities, types: dict[str, DataType]) -> Frame:
     return Frame.of({name: Column.of(types[name], values) for name, values in entities.items()})
 
 
@@ -131,7 +132,7 @@ GOLDEN_TYPES = {
 }
 
 
-def golden_entities() -> dict[str, list[Any]]:
+def golden_entities() -> Entities:
     dice = random.Random(3)
     rows = 300
     customers = [dice.randrange(-5, CUSTOMERS + 10) for _ in range(rows)]
@@ -160,7 +161,9 @@ async def test_every_value_is_what_feast_reads(filled: Feast, online: FeastRedis
 async def test_an_entity_that_was_never_written_is_not_found_where_feast_says_present(
     filled: Feast, online: FeastRedis
 ) -> None:
-    entities = {"region": ["nowhere"], "day_number": [0]} | {
+    entities: Entities = {
+        "region": ["nowhere"],
+        "day_number": [0],
         "customer_id": [999],
         "token": [b"none"],
         "moment": [NOW],
@@ -174,7 +177,7 @@ async def test_an_entity_that_was_never_written_is_not_found_where_feast_says_pr
 
 async def test_a_value_is_outside_its_ttl_one_moment_after_it(filled: Feast, online: FeastRedis) -> None:
     days = [2, 6, 7]
-    entities = {
+    entities: Entities = {
         "region": ["EWR"] * 3,
         "day_number": days,
         "customer_id": [1] * 3,
@@ -190,7 +193,7 @@ async def test_a_value_is_outside_its_ttl_one_moment_after_it(filled: Feast, onl
 
 async def test_null_and_never_written_are_told_apart(filled: Feast, online: FeastRedis) -> None:
     filled.write("everything", [({"customer_id": 5000}, {"a_string": None, "a_bool": True}, NOW)])
-    entities = {"customer_id": [5000], "region": [""], "day_number": [0], "token": [b"\2"], "moment": [NOW]}
+    entities: Entities = {"customer_id": [5000], "region": [""], "day_number": [0], "token": [b"\2"], "moment": [NOW]}
     lookup = await FeatureReader(plan_of(filled, "golden")).lookup(_frame(entities, GOLDEN_TYPES), online, now=NOW)
     statuses = {feature.name: int(feature.statuses[0]) for feature in lookup.features}
     assert (statuses["a_bool"], statuses["a_string"], statuses["an_int64"]) == (1, 2, 3)
@@ -200,8 +203,8 @@ async def test_null_and_never_written_are_told_apart(filled: Feast, online: Feas
 async def test_on_demand_features_are_what_feast_computes(filled: Feast, online: FeastRedis) -> None:
     plan = plan_of(filled, "computed")
     for customer in (1, 2, 77):  # Feast computes a singleton view for the first row alone.
-        entities = {"customer_id": [customer], "region": ["EWR"], "day_number": [0]}
-        asked = {"amount": [5.0], "factor": [3]}
+        entities: Entities = {"customer_id": [customer], "region": ["EWR"], "day_number": [0]}
+        asked: Entities = {"amount": [5.0], "factor": [3]}
         theirs = filled.read("computed", entities | asked)
         types = GOLDEN_TYPES | {"amount": DataType.DOUBLE, "factor": DataType.INT64}
         lookup = await FeatureReader(plan).lookup(_frame(entities | asked, types), online, now=NOW)
@@ -212,7 +215,7 @@ async def test_on_demand_features_are_what_feast_computes(filled: Feast, online:
 async def test_a_singleton_view_is_computed_for_every_row(filled: Feast, online: FeastRedis) -> None:
     plan = plan_of(filled, "computed")
     types = GOLDEN_TYPES | {"amount": DataType.DOUBLE, "factor": DataType.INT64}
-    entities = {
+    entities: Entities = {
         "customer_id": [1, 2, 1],
         "region": ["EWR"] * 3,
         "day_number": [0] * 3,
@@ -227,7 +230,7 @@ async def test_a_singleton_view_is_computed_for_every_row(filled: Feast, online:
 
 
 async def test_one_view_under_two_names_follows_each_names_keys(filled: Feast, online: FeastRedis) -> None:
-    entities = {"home": ["EWR"], "destination": ["ör"], "day_number": [2]}
+    entities: Entities = {"home": ["EWR"], "destination": ["ör"], "day_number": [2]}
     theirs = filled.read("renamed", entities)
     types = {"home": DataType.STRING, "destination": DataType.STRING, "day_number": DataType.INT32}
     lookup = await FeatureReader(plan_of(filled, "renamed")).lookup(_frame(entities, types), online, now=NOW)
@@ -265,12 +268,12 @@ async def test_a_pushed_row_is_stored_in_feasts_own_bytes(
 
 async def test_what_is_pushed_is_what_feast_reads(golden: Feast, online: FeastRedis) -> None:
     plan = plan_of(golden, "golden")
-    rows = {"region": ["pushed"], "day_number": [1]}
+    rows: Entities = {"region": ["pushed"], "day_number": [1]}
     frame = _frame(rows, GOLDEN_TYPES).with_columns(
         {"temperature": Column.of(DataType.DOUBLE, [-3.5]), "wind": Column.of(DataType.FLOAT, [None])}
     )
     await online.write(hash_writes(plan, find_view(plan, "weather"), frame, [int(NOW.timestamp()) * 10**9]))
-    entities = rows | {"customer_id": [1], "token": [b"\2"], "moment": [NOW]}
+    entities: Entities = rows | {"customer_id": [1], "token": [b"\2"], "moment": [NOW]}
     theirs = golden.read("golden", entities)
     assert [_plain(theirs[name][0]) for name in ("temperature", "wind")] == [struct.pack("<d", -3.5), None]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,7 +19,7 @@ from predmesh_frame import Column, DataType, Frame
 from predmesh_preprocessing.domain import Unusable
 from predmesh_preprocessing.transformers import Loaded, open_transformer
 
-BUNDLE = {
+BUNDLE: dict[str, Any] = {
     "name": "delay",
     "version": "1",
     "owner": "tests",
@@ -98,12 +99,12 @@ def graph(path: Path) -> None:
     onnx.save(helper.make_model(made, opset_imports=opsets, ir_version=9), path)
 
 
-def stored(folder: Path, document: dict, *, bundle_id: str = "delay-1-000000000000") -> StoredBundle:
+def stored(folder: Path, document: dict[str, Any], *, bundle_id: str = "delay-1-000000000000") -> StoredBundle:
     return StoredBundle(bundle_id, folder, Bundle.model_validate(document), datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def frame(rows: int = 3) -> Frame:
-    every = {
+    every: dict[str, tuple[DataType, list[Any]]] = {
         "carrier": (DataType.STRING, ["UA", "AA", "ZZ"]),
         "tail": (DataType.STRING, ["N1", None, "N3"]),
         "distance": (DataType.DOUBLE, [100.5, None, 300.0]),
@@ -127,10 +128,15 @@ def bundle(request: pytest.FixtureRequest, tmp_path: Path) -> StoredBundle:
     return stored(tmp_path, BUNDLE | {"preprocessing": {"plugin": "prepare:Preprocess"}})
 
 
-@pytest.fixture
-def loaded(bundle: StoredBundle) -> Iterator[Loaded]:
+def opened(bundle: StoredBundle) -> Loaded:
     found = open_transformer(bundle)
     assert found is not None
+    return found
+
+
+@pytest.fixture
+def loaded(bundle: StoredBundle) -> Iterator[Loaded]:
+    found = opened(bundle)
     yield found
     found.transformer.close()
 
@@ -165,11 +171,15 @@ def test_nothing_is_written_into_the_bundle(bundle: StoredBundle, loaded: Loaded
         pytest.param({"name": "x", "datatype": "BYTES", "shape": [5]}, "BYTES", id="text"),
     ],
 )
-def test_a_model_that_takes_another_tensor_is_refused_at_load(bundle: StoredBundle, tensor: dict, complaint: str):
-    inference = BUNDLE["inference"] | {"inputs": [tensor]}
-    other = Bundle.model_validate(
-        BUNDLE | {"inference": inference, "preprocessing": bundle.bundle.preprocessing.model_dump(exclude_none=True)}
-    )
+def test_a_model_that_takes_another_tensor_is_refused_at_load(
+    bundle: StoredBundle, tensor: dict[str, Any], complaint: str
+):
+    assert bundle.bundle.preprocessing is not None
+    parts = {
+        "inference": BUNDLE["inference"] | {"inputs": [tensor]},
+        "preprocessing": bundle.bundle.preprocessing.model_dump(exclude_none=True),
+    }
+    other = Bundle.model_validate(BUNDLE | parts)
     with pytest.raises(Unusable, match=complaint):
         open_transformer(replace(bundle, bundle=other))
 
@@ -177,7 +187,7 @@ def test_a_model_that_takes_another_tensor_is_refused_at_load(bundle: StoredBund
 def test_a_double_may_be_narrowed_to_the_models_float(tmp_path: Path):
     (tmp_path / "prepare.py").write_text(PLUGIN.replace("from .codes import CARRIERS", "CARRIERS = {}"))
     plugin = stored(tmp_path, BUNDLE | {"preprocessing": {"plugin": "prepare:Preprocess"}})
-    open_transformer(plugin).transformer.close()
+    opened(plugin).transformer.close()
 
 
 def versions(tmp_path: Path) -> list[Loaded]:
@@ -188,7 +198,7 @@ def versions(tmp_path: Path) -> list[Loaded]:
         (folder / "prepare.py").write_text(PLUGIN)
         (folder / "codes.py").write_text(f"CARRIERS = {{'UA': {number}.0}}\n")
         document = BUNDLE | {"preprocessing": {"plugin": "prepare:Preprocess"}}
-        made.append(open_transformer(stored(folder, document, bundle_id=f"delay-{number}-000000000000")))
+        made.append(opened(stored(folder, document, bundle_id=f"delay-{number}-000000000000")))
     return made
 
 
@@ -236,7 +246,7 @@ def test_a_plugin_that_cannot_work_is_refused_at_load(tmp_path: Path, source: st
         pytest.param({"type": "double"}, "carrier", id="type"),
     ],
 )
-def test_a_graph_that_takes_another_column_is_refused_at_load(tmp_path: Path, change: dict, complaint: str):
+def test_a_graph_that_takes_another_column_is_refused_at_load(tmp_path: Path, change: dict[str, Any], complaint: str):
     graph(tmp_path / "prepare.onnx")
     first, *rest = BUNDLE["inputs"]
     example = {"example": 1.0} if "type" in change else {}

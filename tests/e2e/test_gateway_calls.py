@@ -12,6 +12,7 @@ import grpc
 import httpx
 import pytest
 from google.protobuf import json_format, struct_pb2
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
@@ -56,7 +57,7 @@ def stub(channel: grpc.Channel) -> PredictionServiceStub:
 def told(answer: httpx.Response) -> dict[str, Any]:
     """What reached prediction in a GET of a model."""
     assert answer.status_code == 200, answer.text
-    return json.loads(answer.json()["model"]["description"])
+    return dict(json.loads(answer.json()["model"]["description"]))
 
 
 def test_rest_and_grpc_give_the_same_answer(rest: httpx.Client, stub: PredictionServiceStub):
@@ -149,7 +150,7 @@ def test_the_gateway_is_healthy_with_its_prediction(rest: httpx.Client):
     assert (answer.status_code, answer.json()) == (200, {"status": "SERVING"})
 
 
-def framed(message: Any) -> bytes:
+def framed(message: Message) -> bytes:
     data = message.SerializeToString()
     return b"\0" + len(data).to_bytes(4, "big") + data
 

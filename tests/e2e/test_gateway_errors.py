@@ -123,8 +123,9 @@ def failure(address: str, model: str, *, timeout: float = 10) -> tuple[grpc.Stat
     status, info = rpc_status.from_call(caught.value), error_details_pb2.ErrorInfo()
     assert status is not None
     assert status.details[0].Unpack(info)
-    assert status.message == caught.value.details()
-    return caught.value.code(), info.reason, caught.value.details()
+    details = caught.value.details() or ""
+    assert status.message == details
+    return caught.value.code(), info.reason, details
 
 
 def test_a_prediction_that_hangs_costs_the_time_allowed(tmp_path: Path):
@@ -142,7 +143,8 @@ def test_a_prediction_that_hangs_costs_the_time_allowed(tmp_path: Path):
 
 def test_an_unknown_service_is_not_offered(gateway: Gateway):
     with grpc.insecure_channel(gateway.address) as channel, pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary("/nowhere.Service/Method")(b"", timeout=5)
+        ask: Any = channel.unary_unary("/nowhere.Service/Method")
+        ask(b"", timeout=5)
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 

@@ -59,7 +59,9 @@ def request(a: float, b: float, version: str = "") -> pb.PredictRequest:
 
 async def total(mesh: Mesh, a: float, b: float, version: str = "") -> float:
     answer = await mesh.prediction.Predict(request(a, b, version), timeout=30)
-    return float(answer.predictions[0]["total"])
+    found = answer.predictions[0]["total"]
+    assert isinstance(found, float)
+    return found
 
 
 @pytest.fixture(params=["in-process", "unix"])

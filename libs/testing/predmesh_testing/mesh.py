@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import predmesh_explanation.settings
 import predmesh_explanation.wiring
@@ -38,6 +38,15 @@ from predmesh_rpc.server import Dependency, build
 from predmesh_rpc.settings import ServiceSettings
 from predmesh_rpc.table import Limits, Registration
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
+
+if TYPE_CHECKING:
+    from predmesh.explanation.v1.explanation_service_pb2_grpc import ExplanationServiceAsyncStub
+    from predmesh.features.v1.feature_service_pb2_grpc import FeatureServiceAsyncStub
+    from predmesh.inference.v1.model_service_pb2_grpc import ModelServiceAsyncStub
+    from predmesh.prediction.v1.open_inference_http_service_pb2_grpc import OpenInferenceHttpServiceAsyncStub
+    from predmesh.prediction.v1.prediction_http_service_pb2_grpc import PredictionHttpServiceAsyncStub
+    from predmesh.prediction.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
+    from predmesh.preprocessing.v1.preprocessing_service_pb2_grpc import PreprocessingServiceAsyncStub
 
 IN_PROCESS = predmesh_inference.settings.IN_PROCESS
 
@@ -78,12 +87,12 @@ class Mesh:
     followers: dict[str, Follower]
 
     @property
-    def prediction(self) -> PredictionServiceStub:
+    def prediction(self) -> PredictionServiceAsyncStub:
         """Predictions by generated messages."""
         return PredictionServiceStub(self.channels["prediction"])
 
     @property
-    def prediction_http(self) -> PredictionHttpServiceStub:
+    def prediction_http(self) -> PredictionHttpServiceAsyncStub:
         """Predictions by JSON bodies, as the gateway asks for them."""
         return PredictionHttpServiceStub(self.channels["prediction"])
 
@@ -93,27 +102,27 @@ class Mesh:
         return GRPCInferenceServiceStub(self.channels["prediction"])
 
     @property
-    def open_inference_http(self) -> OpenInferenceHttpServiceStub:
+    def open_inference_http(self) -> OpenInferenceHttpServiceAsyncStub:
         """The Open Inference Protocol by JSON bodies, as the gateway asks for them."""
         return OpenInferenceHttpServiceStub(self.channels["prediction"])
 
     @property
-    def features(self) -> FeatureServiceStub:
+    def features(self) -> FeatureServiceAsyncStub:
         """The features service."""
         return FeatureServiceStub(self.channels["features"])
 
     @property
-    def preprocessing(self) -> PreprocessingServiceStub:
+    def preprocessing(self) -> PreprocessingServiceAsyncStub:
         """The preprocessing service."""
         return PreprocessingServiceStub(self.channels["preprocessing"])
 
     @property
-    def models(self) -> ModelServiceStub:
+    def models(self) -> ModelServiceAsyncStub:
         """The life of models."""
         return ModelServiceStub(self.channels["inference"])
 
     @property
-    def explanation(self) -> ExplanationServiceStub:
+    def explanation(self) -> ExplanationServiceAsyncStub:
         """The explanation service."""
         return ExplanationServiceStub(self.channels["explanation"])
 

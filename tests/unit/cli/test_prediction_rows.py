@@ -10,7 +10,7 @@ import pytest
 from predmesh_cli.errors import CliError, ExitCode
 from predmesh_cli.rows import row_from_words, rows_from_file, value
 
-INPUTS = [
+INPUTS: list[dict[str, Any]] = [
     {"name": "carrier", "type": "DATA_TYPE_STRING"},
     {"name": "distance_miles", "type": "DATA_TYPE_DOUBLE"},
     {"name": "stops", "type": "DATA_TYPE_INT64"},

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
@@ -18,6 +19,7 @@ from predmesh.explanation.v1.explanation_service_pb2_grpc import (
     ExplanationServiceStub,
     add_ExplanationServiceServicer_to_server,
 )
+from predmesh.type.v1.tensor_pb2 import Tensor
 from predmesh_bundle.schema import Bundle
 from predmesh_bundle.store import StoredBundle
 from predmesh_explanation.domain import Attributions, Expired, Method, OutOfTime, Space, chunks, invalid
@@ -30,6 +32,9 @@ from predmesh_rpc.errors import NotFound
 from predmesh_rpc.server import build
 from predmesh_rpc.status import from_status
 from predmesh_rpc.workers import Workers
+
+if TYPE_CHECKING:
+    from predmesh.explanation.v1.explanation_service_pb2_grpc import ExplanationServiceAsyncStub
 
 
 class FakeExplainer:
@@ -78,7 +83,7 @@ def stored(bundle_id: str, folder: Path) -> StoredBundle:
 
 
 @asynccontextmanager
-async def serving(folder: Path, **settings: float) -> AsyncIterator[tuple[ExplanationServiceStub, FakeExplainer]]:
+async def serving(folder: Path, **settings: float) -> AsyncIterator[tuple[ExplanationServiceAsyncStub, FakeExplainer]]:
     given = Settings.model_validate(
         {"service": "explanation", "home": folder, "address": "127.0.0.1:0", "grace_seconds": 0} | settings
     )
@@ -95,17 +100,17 @@ async def serving(folder: Path, **settings: float) -> AsyncIterator[tuple[Explan
 
 
 @pytest.fixture
-async def stub(tmp_path: Path) -> AsyncIterator[ExplanationServiceStub]:
+async def stub(tmp_path: Path) -> AsyncIterator[ExplanationServiceAsyncStub]:
     async with serving(tmp_path) as (found, _):
         yield found
 
 
-def request(first: float = 1.0, *, rows: int = 2, bundle_id: str = "model", **more: object) -> pb.ExplainRequest:
+def request(first: float = 1.0, *, rows: int = 2, bundle_id: str = "model", **more: Any) -> pb.ExplainRequest:
     x = np.full((rows, 2), first, np.float32)
     return pb.ExplainRequest(bundle_id=bundle_id, tensors=[tensor_to_proto("x", x)], **more)
 
 
-async def refusal(stub: ExplanationServiceStub, asked: pb.ExplainRequest):
+async def refusal(stub: ExplanationServiceAsyncStub, asked: pb.ExplainRequest):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.Explain(asked)
     status = rpc_status.from_call(caught.value)
@@ -113,7 +118,7 @@ async def refusal(stub: ExplanationServiceStub, asked: pb.ExplainRequest):
     return caught.value.code(), from_status(status)
 
 
-async def test_attributions_come_row_by_row_as_binary64(stub: ExplanationServiceStub):
+async def test_attributions_come_row_by_row_as_binary64(stub: ExplanationServiceAsyncStub):
     answer = await stub.Explain(request(2.0, rows=3, output_index=1), timeout=5)
     assert np.frombuffer(answer.contributions, "<f8").reshape(3, 2).tolist() == [[2.0, 2.0]] * 3
     assert (list(answer.base_values), list(answer.feature_names)) == ([1.0] * 3, ["a", "b"])
@@ -147,7 +152,7 @@ async def test_attributions_come_row_by_row_as_binary64(stub: ExplanationService
             request(rows=10_001), grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_INVALID_REQUEST", id="many rows"
         ),
         pytest.param(
-            pb.ExplainRequest(bundle_id="model", tensors=[{"name": "x", "datatype": "FP32", "shape": [3]}]),
+            pb.ExplainRequest(bundle_id="model", tensors=[Tensor(name="x", datatype="FP32", shape=[3])]),
             grpc.StatusCode.INVALID_ARGUMENT,
             "ERROR_REASON_INVALID_REQUEST",
             id="broken tensor",
@@ -167,14 +172,14 @@ async def test_attributions_come_row_by_row_as_binary64(stub: ExplanationService
     ],
 )
 async def test_what_cannot_be_explained_says_why(
-    stub: ExplanationServiceStub, asked: pb.ExplainRequest, code: grpc.StatusCode, reason: str
+    stub: ExplanationServiceAsyncStub, asked: pb.ExplainRequest, code: grpc.StatusCode, reason: str
 ):
     found, error = await refusal(stub, asked)
     assert (found, error.reason) == (code, reason)
     assert "hunter2" not in str(error)
 
 
-async def test_a_method_asked_for_by_its_name_is_given(stub: ExplanationServiceStub):
+async def test_a_method_asked_for_by_its_name_is_given(stub: ExplanationServiceAsyncStub):
     answer = await stub.Explain(request(method=pb.EXPLANATION_METHOD_TREE_SHAP), timeout=5)
     assert answer.method == pb.EXPLANATION_METHOD_TREE_SHAP
 

@@ -55,7 +55,8 @@ async def stub(catalogue: Catalogue, store: FakeStore, now: datetime, tmp_path: 
 
 def weather(*origins: str, **columns: list[Any]) -> pb.PushFeaturesRequest:
     rows = len(origins)
-    values = {"wind": [1.0] * rows, "sky": ["clear"] * rows, "temperature": [9.5] * rows} | columns
+    usual: dict[str, list[Any]] = {"wind": [1.0] * rows, "sky": ["clear"] * rows, "temperature": [9.5] * rows}
+    values = usual | columns
     types = {"wind": DataType.FLOAT, "sky": DataType.STRING, "temperature": DataType.FLOAT}
     frame = Frame.of(
         {"origin": Column.of(DataType.STRING, origins)} | {name: Column.of(types[name], values[name]) for name in types}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import pytest
 from google.rpc import error_details_pb2, status_pb2
@@ -75,6 +76,6 @@ def test_a_flagged_fault_comes_before_the_general_one():
     assert flags.index("") == len(flags) - 1
 
 
-def first_status(found: dict) -> int:
+def first_status(found: dict[str, Any]) -> int:
     first = found["and_filter"]["filters"][0] if "and_filter" in found else found
-    return first["status_code_filter"]["comparison"]["value"]["default_value"]
+    return int(first["status_code_filter"]["comparison"]["value"]["default_value"])

@@ -35,7 +35,7 @@ from predmesh_frame import Column, DataType, FrameError, oip
 from predmesh_frame.wire import column_to_proto, frame_from_proto, tensor_from_proto, tensor_to_proto
 from predmesh_prediction.settings import Settings
 from predmesh_prediction.wiring import Service, open_service
-from predmesh_rpc.errors import DependencyDown, FailedPrecondition, InvalidInput, NotFound
+from predmesh_rpc.errors import DependencyDown, FailedPrecondition, InvalidInput, NotFound, NotOffered
 from predmesh_rpc.inprocess import InProcessChannel, InProcessServer
 from tritonclient.grpc import service_pb2 as oip_pb
 from tritonclient.grpc.service_pb2_grpc import (
@@ -192,6 +192,12 @@ class FakeFeatures(FeatureServiceServicer):
     forgetful: bool = False
     broken: bool = False
 
+    async def ListFeatureServices(self, request: Any, context: Any) -> Any:
+        raise NotOffered("ERROR_REASON_UNSPECIFIED", "prediction asks for no list")
+
+    async def PushFeatures(self, request: Any, context: Any) -> Any:
+        raise NotOffered("ERROR_REASON_UNSPECIFIED", "prediction pushes nothing")
+
     async def LookupFeatures(self, request: Any, context: Any) -> Any:
         self.requests.append(request)
         self.seconds.append(context.time_remaining())
@@ -201,7 +207,7 @@ class FakeFeatures(FeatureServiceServicer):
             raise DependencyDown("ERROR_REASON_STORE_DOWN", "the online store does not answer", store="redis")
         keys = frame_from_proto(request.entity_keys)
         delay = [1.5 if origin == "JFK" else None for origin in keys.columns["origin"].to_list()]
-        columns = {"wind": [7.0] * (keys.rows + self.broken), "delay": delay}
+        columns: dict[str, list[Any]] = {"wind": [7.0] * (keys.rows + self.broken), "delay": delay}
         if self.forgetful:
             del columns["delay"]
         status = features_pb.VALUE_STATUS_UNAVAILABLE if self.unavailable else features_pb.VALUE_STATUS_PRESENT
@@ -239,7 +245,7 @@ class FakePreprocessing(PreprocessingServiceServicer):
 
 
 @dataclass
-class FakeInference(GRPCInferenceServiceServicer):
+class FakeInference(GRPCInferenceServiceServicer):  # type: ignore[misc]
     """For flights, p = (wind + delay) / 100; for digits, the scores are the first three pixels."""
 
     batches: list[int] = field(default_factory=list)

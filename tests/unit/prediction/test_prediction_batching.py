@@ -2,6 +2,7 @@
 
 import asyncio
 from contextvars import copy_context
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ class Answered:
 
 
 def waiting(rows: int, expires: float = NOW + 1, sent: int = 0, gone: bool = False) -> Waiting[str]:
-    answered: asyncio.Future = Answered(gone)  # type: ignore[assignment]
+    answered: asyncio.Future[Any] = Answered(gone)  # type: ignore[assignment]
     return Waiting(Frame(rows), NOW - 1, expires, copy_context(), answered, sent)
 
 

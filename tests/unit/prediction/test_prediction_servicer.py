@@ -1,5 +1,7 @@
 """PredictionService over real stubs, with the other services faked."""
 
+from typing import Any
+
 import grpc
 import pytest
 from google.protobuf import json_format
@@ -9,7 +11,7 @@ from predmesh_rpc.translate import translate
 from tests.unit.prediction.prediction_fakes import FLIGHT, Mesh
 
 
-def request(*rows: dict[str, object], model: str = "flight-delay", version: str = "") -> pb.PredictRequest:
+def request(*rows: dict[str, Any], model: str = "flight-delay", version: str = "") -> pb.PredictRequest:
     made = pb.PredictRequest(model=model, version=version)
     for row in rows:
         made.instances.add().update(row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,7 +137,7 @@ def spec(**more: object) -> TensorSpec:
 
 def test_tensors_are_cast_to_the_models_type():
     (x,) = conform({"x": np.ones((3, 2))}, [spec()], rows=3).values()
-    assert (x.dtype, x.shape) == (np.float32, (3, 2))
+    assert (x.dtype, x.shape) == (np.dtype(np.float32), (3, 2))
 
 
 def test_any_length_is_any_length():
@@ -154,6 +155,6 @@ def test_any_length_is_any_length():
         pytest.param({"x": np.ones((1, 2), np.complex64)}, id="complex"),
     ],
 )
-def test_tensors_of_another_kind_are_not_the_models(tensors: dict):
+def test_tensors_of_another_kind_are_not_the_models(tensors: dict[str, Any]):
     with pytest.raises(Unusable, match="'x'"):
         conform(tensors, [spec()], rows=1)

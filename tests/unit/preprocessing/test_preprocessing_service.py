@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 from grpc_status import rpc_status
 from predmesh.preprocessing.v1 import preprocessing_service_pb2 as pb
 from predmesh.preprocessing.v1.preprocessing_service_pb2_grpc import PreprocessingServiceStub
+from predmesh.type.v1 import frame_pb2
 from predmesh_bundle.schema import Bundle
 from predmesh_bundle.store import Store, StoredBundle
 from predmesh_frame import Column, DataType, Frame
@@ -25,8 +28,11 @@ from predmesh_preprocessing.wiring import open_service
 from predmesh_rpc.server import build
 from predmesh_rpc.status import from_status
 
+if TYPE_CHECKING:
+    from predmesh.preprocessing.v1.preprocessing_service_pb2_grpc import PreprocessingServiceAsyncStub
+
 BUNDLE_ID = "sums-1-000000000000"
-BROKEN = {"rows": 1, "columns": [{}]}
+BROKEN = frame_pb2.Frame(rows=1, columns=[frame_pb2.Column()])
 PLUGIN = """
 import threading
 import numpy as np
@@ -70,7 +76,7 @@ def stored(folder: Path, *, plugin: bool = True, bundle_id: str = BUNDLE_ID) -> 
 
 
 @asynccontextmanager
-async def serving(folder: Path, **settings: float) -> AsyncIterator[tuple[PreprocessingServiceStub, Preprocessor]]:
+async def serving(folder: Path, **settings: float) -> AsyncIterator[tuple[PreprocessingServiceAsyncStub, Preprocessor]]:
     given = Settings.model_validate(
         {"service": "preprocessing", "home": folder, "address": "127.0.0.1:0", "grace_seconds": 0} | settings
     )
@@ -82,7 +88,7 @@ async def serving(folder: Path, **settings: float) -> AsyncIterator[tuple[Prepro
 
 
 @pytest.fixture
-async def stub(tmp_path: Path) -> AsyncIterator[PreprocessingServiceStub]:
+async def stub(tmp_path: Path) -> AsyncIterator[PreprocessingServiceAsyncStub]:
     async with serving(tmp_path) as (found, loader):
         await loader.load(stored(tmp_path))
         yield found
@@ -93,13 +99,11 @@ def request(*values: float, name: str = "a", type: DataType = DataType.DOUBLE) -
     return pb.TransformRequest(bundle_id=BUNDLE_ID, frame=frame_to_proto(frame))
 
 
-def module(name: str) -> object:
-    import sys
-
+def module(name: str) -> Any:
     return sys.modules[f"predmesh_plugin_sums_1_000000000000.{name}"]
 
 
-async def refusal(stub: PreprocessingServiceStub, asked: pb.TransformRequest):
+async def refusal(stub: PreprocessingServiceAsyncStub, asked: pb.TransformRequest):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.Transform(asked)
     status = rpc_status.from_call(caught.value)
@@ -107,13 +111,13 @@ async def refusal(stub: PreprocessingServiceStub, asked: pb.TransformRequest):
     return caught.value.code(), from_status(status)
 
 
-async def test_rows_come_back_as_the_models_tensor(stub: PreprocessingServiceStub):
+async def test_rows_come_back_as_the_models_tensor(stub: PreprocessingServiceAsyncStub):
     answer = await stub.Transform(request(1, 2, 3), timeout=5)
     name, x = tensor_from_proto(answer.tensors[0])
-    assert (name, x.tolist(), x.dtype) == ("x", [[1.0], [2.0], [3.0]], np.float32)
+    assert (name, x.tolist(), x.dtype) == ("x", [[1.0], [2.0], [3.0]], np.dtype(np.float32))
 
 
-async def test_an_unknown_bundle_is_not_found(stub: PreprocessingServiceStub):
+async def test_an_unknown_bundle_is_not_found(stub: PreprocessingServiceAsyncStub):
     code, error = await refusal(stub, pb.TransformRequest(bundle_id="other-1-000000000000"))
     assert (code, error.reason) == (grpc.StatusCode.NOT_FOUND, "ERROR_REASON_BUNDLE_UNKNOWN")
 
@@ -125,13 +129,11 @@ async def test_an_unknown_bundle_is_not_found(stub: PreprocessingServiceStub):
         pytest.param(request(1, type=DataType.INT64), "a", id="type"),
         pytest.param(request(), "frame.rows", id="empty"),
         pytest.param(request(*range(10_001)), "frame.rows", id="oversized"),
-        pytest.param(
-            pb.TransformRequest(bundle_id=BUNDLE_ID, frame={"rows": 1, "columns": [{}]}), "frame", id="broken"
-        ),
+        pytest.param(pb.TransformRequest(bundle_id=BUNDLE_ID, frame=BROKEN), "frame", id="broken"),
     ],
 )
 async def test_a_frame_that_does_not_fit_is_refused_by_field(
-    stub: PreprocessingServiceStub, asked: pb.TransformRequest, field: str
+    stub: PreprocessingServiceAsyncStub, asked: pb.TransformRequest, field: str
 ):
     code, error = await refusal(stub, asked)
     assert (code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_INVALID_REQUEST")
@@ -139,7 +141,7 @@ async def test_a_frame_that_does_not_fit_is_refused_by_field(
 
 
 @pytest.mark.parametrize("value", [13, 14], ids=["raises", "gives another shape"])
-async def test_a_plugin_that_fails_tells_the_caller_its_kind_alone(stub: PreprocessingServiceStub, value: float):
+async def test_a_plugin_that_fails_tells_the_caller_its_kind_alone(stub: PreprocessingServiceAsyncStub, value: float):
     code, error = await refusal(stub, request(value))
     assert (code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "ERROR_REASON_MODEL_FAILED")
     assert error.metadata == {"bundleId": BUNDLE_ID, "stage": "preprocessing"}
@@ -211,5 +213,6 @@ async def test_no_thread_is_left_when_the_service_ends(tmp_path: Path):
         await stub.Transform(request(1), timeout=5)
         mine = [thread for thread in threading.enumerate() if thread.name.startswith("predmesh-preprocessing")]
         assert mine
-    await asyncio.to_thread(lambda: [thread.join(10) for thread in mine])
+    for thread in mine:
+        await asyncio.to_thread(thread.join, 10)
     assert not any(thread.is_alive() for thread in mine)

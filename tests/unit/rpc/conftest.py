@@ -62,8 +62,11 @@ class Echo:
 
 def add_echo(servicer: Echo, server: Any) -> None:
     """What generated code would be."""
-    coding = {"request_deserializer": StringValue.FromString, "response_serializer": StringValue.SerializeToString}
-    handlers = {
+    coding: dict[str, Any] = {
+        "request_deserializer": StringValue.FromString,
+        "response_serializer": StringValue.SerializeToString,
+    }
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "Unary": grpc.unary_unary_rpc_method_handler(servicer.Unary, **coding),
         "Up": grpc.stream_unary_rpc_method_handler(servicer.Up, **coding),
         "Down": grpc.unary_stream_rpc_method_handler(servicer.Down, **coding),
@@ -108,9 +111,9 @@ def opened(tmp_path: Path) -> Callable[..., contextlib.AbstractAsyncContextManag
     @contextlib.asynccontextmanager
     async def opened(way: str, echo: Echo, default_seconds: float = 5.0) -> AsyncIterator[EchoStub]:
         if way == "in-process":
-            server = InProcessServer([(add_echo, echo)], Limits(default_seconds, default_seconds))
-            yield EchoStub(InProcessChannel(server))
-            await server.stop()
+            inner = InProcessServer([(add_echo, echo)], Limits(default_seconds, default_seconds))
+            yield EchoStub(InProcessChannel(inner))
+            await inner.stop()
             return
         address = "127.0.0.1:0" if way == "tcp" else f"unix:{tmp_path}/echo.sock"
         settings = ServiceSettings(

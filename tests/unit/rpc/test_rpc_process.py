@@ -125,7 +125,7 @@ async def test_the_log_has_what_the_caller_is_not_told(start: Any, tmp_path: Pat
     assert "hunter2" not in json.dumps(line)
 
 
-class Collector(trace_service_pb2_grpc.TraceServiceServicer):  # type: ignore[misc]
+class Collector(trace_service_pb2_grpc.TraceServiceServicer):
     def __init__(self) -> None:
         self.spans: list[Any] = []
 

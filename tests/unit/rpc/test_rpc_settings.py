@@ -57,7 +57,7 @@ def test_a_secret_is_not_shown() -> None:
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError):
-        read(Settings, "FEATURES_", GOOD).limit_rows = 3  # type: ignore[misc]
+        read(Settings, "FEATURES_", GOOD).limit_rows = 3
 
 
 def test_a_misspelt_variable_is_pointed_at(caplog: pytest.LogCaptureFixture) -> None:
