@@ -32,7 +32,7 @@ def free_port() -> int:
 def make(*words: str) -> float:
     """Runs make, whose output goes to ours, and answers how many seconds it took."""
     start = time.monotonic()
-    subprocess.run(["make", "--no-print-directory", *words], cwd=ROOT, check=True)  # noqa: S603, S607
+    subprocess.run(["make", "--no-print-directory", *words], cwd=ROOT, check=True)
     return time.monotonic() - start
 
 
@@ -50,7 +50,7 @@ def over_rest(port: int, verb: str) -> dict[str, object]:
 def over_grpc(port: int) -> float:
     """The mesh's probability for the flight, over gRPC by the command line."""
     words = ["predict", "flight-delay", "--grpc", "--json", *(f"{key}={value}" for key, value in FLIGHT.items())]
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [str(ROOT / ".venv/bin/predmesh"), *words], cwd=ROOT, check=True, capture_output=True, text=True
     )
     return float(json.loads(done.stdout)["predictions"][0]["late_probability"])

@@ -63,12 +63,8 @@ def tool(name: str) -> str:
 def vegeta(face: str, targets: Path, concurrency: int, seconds: int) -> Run:
     """Sends the targets in turn, *concurrency* at a time."""
     attack = f"attack -format=json -rate=0 -max-workers={concurrency} -workers={concurrency} -duration={seconds}s"
-    sent = subprocess.run(
-        [tool("vegeta"), *attack.split(), f"-targets={targets}"], check=True, capture_output=True
-    )
-    made = subprocess.run(
-        [tool("vegeta"), "report", "-type=json"], input=sent.stdout, check=True, capture_output=True
-    )
+    sent = subprocess.run([tool("vegeta"), *attack.split(), f"-targets={targets}"], check=True, capture_output=True)
+    made = subprocess.run([tool("vegeta"), "report", "-type=json"], input=sent.stdout, check=True, capture_output=True)
     report = json.loads(made.stdout)
     failed = report["requests"] - report["status_codes"].get("200", 0)
     latency = {name: report["latencies"][name] / 1e6 for name in ("50th", "95th", "99th")}
