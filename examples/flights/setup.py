@@ -61,9 +61,9 @@ def serve(home: Home) -> None:
     try:
         _deploy(store)
     finally:
-        failed = filling is not None and filling.wait() != 0
-    if failed:
-        raise NotServed("the features could not be materialised, see above; then run this again")
+        failure = _filled(filling) if filling is not None else ""
+    if failure:
+        raise NotServed(f"the features could not be materialised; mend this and run this again:\n{failure}")
 
 
 def connection(home: Home) -> str:
@@ -78,9 +78,21 @@ def connection(home: Home) -> str:
     return f"127.0.0.1:{settings.ports['redis']},username=writer,password={passwords(home.secrets).writer}"
 
 
-def _fill(online: str) -> subprocess.Popen[bytes]:
+def _fill(online: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "examples.flights.materialise"]
-    return subprocess.Popen(command, cwd=ROOT, env=os.environ | {materialise.CONNECTION: online})
+    environment = os.environ | {materialise.CONNECTION: online}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def _filled(filling: subprocess.Popen[str]) -> str:
+    """What the process said if it failed, else nothing: Feast is talkative, and only its end matters."""
+    said, _ = filling.communicate()
+    if filling.returncode != 0:
+        return said
+    _say(said.strip().splitlines()[-1])
+    return ""
 
 
 def _deploy(store: Store) -> None:
