@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from predmesh_bundle.nearest import hint
 
 from predmesh_cli.errors import CliError, ExitCode
 
@@ -55,9 +56,7 @@ def _pair(word: str, types: Mapping[str, Mapping[str, Any]]) -> tuple[str, Any]:
         raise _wrong(f"{word!r} is not key=value", f"write each input as {next(iter(types), 'name')}=value")
     field = types.get(name)
     if field is None:
-        near = difflib.get_close_matches(name, types, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(types)}"
-        raise _wrong(f"the model has no input {name!r}", hint)
+        raise _wrong(f"the model has no input {name!r}", hint(name, types))
     return name, value(text, str(field.get("type", "")), shaped=bool(field.get("rowShape")))
 
 
@@ -83,5 +82,5 @@ def _or_text(parse: Callable[[str], Any], text: str) -> Any:
         return text
 
 
-def _wrong(message: str, hint: str) -> CliError:
-    return CliError(message, hint=hint, code=ExitCode.USAGE)
+def _wrong(message: str, advice: str) -> CliError:
+    return CliError(message, hint=advice, code=ExitCode.USAGE)

@@ -32,7 +32,7 @@ NUMPY: dict[str, np.dtype[Any]] = {
 """Element types by the protocol's name; BYTES elements are Python ``bytes``."""
 
 _NAMES = {dtype: name for name, dtype in NUMPY.items()}
-_FIELDS = {
+FIELDS = {
     "BOOL": "bool_contents",
     "INT8": "int_contents",
     "INT16": "int_contents",
@@ -46,6 +46,7 @@ _FIELDS = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
+"""Field of InferTensorContents that holds the values of each type; FP16 has none and travels raw."""
 
 
 class TypedContents(Protocol):
@@ -121,12 +122,12 @@ def from_contents(datatype: str, shape: Sequence[int], contents: TypedContents) 
         FrameError: the datatype has no typed contents (FP16), a value overflows it, or the number of values is another.
     """
     dtype, dims = dtype_of(datatype), _checked(shape)
-    if datatype not in _FIELDS:
+    if datatype not in FIELDS:
         raise FrameError("", f"datatype {datatype} has no typed contents; send raw_input_contents")
-    values: Sequence[Any] = getattr(contents, _FIELDS[datatype])
+    values: Sequence[Any] = getattr(contents, FIELDS[datatype])
     if len(values) != prod(dims):
         raise FrameError(
-            "", f"holds {len(values)} values in {_FIELDS[datatype]} where shape {list(dims)} takes {prod(dims)}"
+            "", f"holds {len(values)} values in {FIELDS[datatype]} where shape {list(dims)} takes {prod(dims)}"
         )
     if datatype == "BYTES":
         return object_array(values, dims)

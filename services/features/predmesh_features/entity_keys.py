@@ -91,7 +91,7 @@ def _absent(columns: Sequence[Column]) -> npt.NDArray[np.bool_] | None:
 def _violation(frame: Frame, key: JoinKey) -> Violation | None:
     column = frame.columns.get(key.column)
     if column is None:
-        return Violation(key.column, "is missing", nearest(key.column, frame.columns) or "")
+        return Violation(key.column, "is missing", nearest(key.column, frame.columns))
     if column.type not in _TAKEN[key.type]:
         return Violation(key.column, f"is {column.type.name.lower()}; the join key is {key.type}")
     if column.row_shape:

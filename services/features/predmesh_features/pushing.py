@@ -31,7 +31,7 @@ def find_view(plan: ReadPlan, name: str) -> ViewPlan:
             "ERROR_REASON_FEATURE_UNKNOWN",
             f"there is no feature view {name!r}; there are {', '.join(sorted(views)) or 'none'}",
             feature=name,
-            nearest=nearest(name, views) or "",
+            nearest=nearest(name, views),
         )
     view = views[name]
     if view.unwritable:
@@ -74,7 +74,7 @@ def _columns(view: ViewPlan, features: Sequence[FeaturePlan], frame: Frame) -> l
     """Stored values by feature."""
     known = {feature.name for feature in features} | {key.column for key in view.join_keys}
     violations = [
-        Violation(name, f"is no feature or join key of {view.name!r}", nearest(name, known) or "")
+        Violation(name, f"is no feature or join key of {view.name!r}", nearest(name, known))
         for name in frame.columns
         if name not in known
     ]

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 import orjson
+from predmesh_bundle.nearest import nearest
 from predmesh_rpc.errors import InvalidInput
 
-from predmesh_prediction.nearest import nearest
 from predmesh_prediction.validation import check_bytes
 from predmesh_prediction.values import kind
 from predmesh_prediction.violations import Violations

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from predmesh_bundle.generation import EMPTY, Generation, LiveModel
+from predmesh_bundle.nearest import nearest
 from predmesh_bundle.store import StoredBundle
 from predmesh_frame import Frame
 from predmesh_rpc.errors import DependencyDown, NotFound
@@ -15,7 +16,6 @@ from predmesh_prediction.batching import Limits
 from predmesh_prediction.committing import GroupCommit
 from predmesh_prediction.domain import Stages
 from predmesh_prediction.graph import Graph, Travelled
-from predmesh_prediction.nearest import nearest
 from predmesh_prediction.validation import Validator
 
 _LISTED_MODELS = 20

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import orjson
+from predmesh_bundle.nearest import nearest
 from predmesh_frame import FrameError, oip
 from predmesh_frame.columns import Array, object_array
 from predmesh_rpc.errors import InvalidInput
 
 from predmesh_prediction.bodies import read_object
 from predmesh_prediction.inferring import Inferred
-from predmesh_prediction.nearest import nearest
 from predmesh_prediction.v2 import Named
 from predmesh_prediction.validation import check_bytes
 from predmesh_prediction.values import kind

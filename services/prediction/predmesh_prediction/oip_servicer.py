@@ -21,21 +21,6 @@ from predmesh_prediction.violations import Violations
 SHARED_MEMORY = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset")
 """Parameters that would let a caller name memory of this machine."""
 
-_FIELDS = {
-    "BOOL": "bool_contents",
-    "INT8": "int_contents",
-    "INT16": "int_contents",
-    "INT32": "int_contents",
-    "INT64": "int64_contents",
-    "UINT8": "uint_contents",
-    "UINT16": "uint_contents",
-    "UINT32": "uint_contents",
-    "UINT64": "uint64_contents",
-    "FP32": "fp32_contents",
-    "FP64": "fp64_contents",
-    "BYTES": "bytes_contents",
-}
-
 
 class OpenInferenceServicer(GRPCInferenceServiceServicer):  # type: ignore[misc]
     """Serves the live models to clients of the protocol; the model repository is not theirs to change."""
@@ -185,7 +170,7 @@ def _refuse_shared_memory(request: Any, violations: Violations) -> None:
 
 def _give(response: Any, tensor: Named, *, typed: bool) -> None:
     output = response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.values.shape)
-    field = _FIELDS.get(tensor.datatype)
+    field = oip.FIELDS.get(tensor.datatype)
     if typed and field is not None:
         getattr(output.contents, field).extend(tensor.values.ravel().tolist())
     else:

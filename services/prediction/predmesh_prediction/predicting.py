@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from predmesh_bundle.nearest import nearest
 from predmesh_frame import Frame
 from predmesh_rpc import context
 from predmesh_rpc.errors import FailedPrecondition
@@ -15,7 +16,6 @@ from predmesh_prediction.batching import Part
 from predmesh_prediction.catalogue import Catalogue, Served
 from predmesh_prediction.explaining import ExplainedAnswer, explained_answer
 from predmesh_prediction.graph import Travelled
-from predmesh_prediction.nearest import nearest
 from predmesh_prediction.violations import Violations
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+from predmesh_bundle.nearest import nearest
 from predmesh_frame import DataType
 from predmesh_frame.columns import Array, object_array
 
-from predmesh_prediction.nearest import nearest
 from predmesh_prediction.values import EXACT, base64_bytes, integer, kind, shown, timestamp
 
 _NAMED_CATEGORIES = 12

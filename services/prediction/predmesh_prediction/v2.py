@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from predmesh_bundle.nearest import nearest
 from predmesh_bundle.schema import Bundle, TensorSpec
 from predmesh_frame import Column, DataType, Frame
 from predmesh_frame.columns import Array, object_array
 
 from predmesh_prediction.descriptions import row_shape
-from predmesh_prediction.nearest import nearest
 from predmesh_prediction.values import timestamp_text
 from predmesh_prediction.violations import Violations
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
+from predmesh_bundle.nearest import nearest
 from predmesh_bundle.schema import Bundle
 from predmesh_frame import Column, Frame
 from predmesh_rpc.errors import InvalidInput, Violation
 
 from predmesh_prediction.inputs import compile_input
-from predmesh_prediction.nearest import nearest
 from predmesh_prediction.typed_inputs import read_column
 from predmesh_prediction.values import kind
 from predmesh_prediction.violations import Violations
