@@ -58,7 +58,8 @@ class ServiceSettings(BaseModel):
     grace_seconds: float = Field(default=5.0, ge=0)
     """Time that calls in flight have to end once the process was asked to."""
 
-    max_message_bytes: int = Field(default=4 * 1024 * 1024, gt=0)
+    # A stage gets 10,000 rows of inputs, features or tensors, which outgrow the 4 MiB that a caller may send.
+    max_message_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
     """Longest request message taken; a longer one is refused with ERROR_REASON_TOO_LARGE."""
 
     otlp_endpoint: str = ""

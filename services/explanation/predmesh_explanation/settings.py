@@ -11,6 +11,3 @@ class Settings(ServiceSettings):
 
     limit_rows: int = Field(default=20_000, ge=1)
     """Rows that may wait to be explained; more are refused with ERROR_REASON_OVERLOADED."""
-
-    max_message_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
-    """Longest request taken: 10,000 rows of tensors outgrow what one caller may send."""

@@ -14,6 +14,3 @@ class Settings(ServiceSettings):
 
     limit_rows: int = Field(default=20_000, ge=1)
     """Rows that may wait for a thread; more are refused with ERROR_REASON_OVERLOADED."""
-
-    max_message_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
-    """Longest request taken: 10,000 rows of inputs and features outgrow what one caller may send."""

@@ -100,7 +100,12 @@ def echo() -> Echo:
 @pytest.fixture
 def settings(tmp_path: Path) -> ServiceSettings:
     return ServiceSettings(
-        service="echo", instance="echo-1", home=tmp_path, address=f"unix:{tmp_path}/echo.sock", grace_seconds=1
+        service="echo",
+        instance="echo-1",
+        home=tmp_path,
+        address=f"unix:{tmp_path}/echo.sock",
+        grace_seconds=1,
+        max_message_bytes=4 * 1024 * 1024,
     )
 
 
