@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import predmesh_explanation.settings
 import predmesh_explanation.wiring
@@ -29,14 +29,15 @@ from predmesh.prediction.v1.prediction_http_service_pb2_grpc import PredictionHt
 from predmesh.prediction.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from predmesh.preprocessing.v1.preprocessing_service_pb2_grpc import PreprocessingServiceStub
 from predmesh_bundle.deploying import deploy, undeploy
-from predmesh_bundle.follower import Follower, Loader
+from predmesh_bundle.follower import Follower
 from predmesh_bundle.generation import Generation
 from predmesh_bundle.store import Store
 from predmesh_rpc.channels import Channel, connect
 from predmesh_rpc.inprocess import InProcessChannel, InProcessServer
-from predmesh_rpc.server import Dependency, build
+from predmesh_rpc.server import build
+from predmesh_rpc.service import Service
 from predmesh_rpc.settings import ServiceSettings
-from predmesh_rpc.table import Limits, Registration
+from predmesh_rpc.table import Limits
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
 if TYPE_CHECKING:
@@ -54,22 +55,6 @@ Transport = Literal["in-process", "unix"]
 """How the services reach one another: by plain calls, or through real servers on unix sockets."""
 
 
-class Service(Protocol):
-    """What the wiring of each service opens."""
-
-    @property
-    def servicers(self) -> Sequence[Registration]:
-        """What a server is built of."""
-
-    @property
-    def loader(self) -> Loader:
-        """What a follower loads bundles into."""
-
-    @property
-    def health(self) -> Sequence[Dependency]:
-        """What the service depends on."""
-
-
 @dataclass(frozen=True)
 class Mesh:
     """A running mesh.
@@ -83,7 +68,7 @@ class Mesh:
 
     store: Store
     channels: dict[str, Channel]
-    services: dict[str, Service]
+    services: dict[str, Service[Any]]
     followers: dict[str, Follower]
 
     @property
@@ -239,7 +224,7 @@ class _Opening:
         generous = {"default_deadline_seconds": 30.0, "grace_seconds": 1.0}
         return kind(**{**defaults, **generous, **given, **self._settings.get(name, {})})
 
-    async def _serve(self, name: str, settings: ServiceSettings, service: Service) -> None:
+    async def _serve(self, name: str, settings: ServiceSettings, service: Service[Any]) -> None:
         self.mesh.services[name] = service
         self.mesh.channels[name] = await self._reached(settings, service)
         self.mesh.followers[name] = await self._stack.enter_async_context(
@@ -253,7 +238,7 @@ class _Opening:
             )
         )
 
-    async def _reached(self, settings: ServiceSettings, service: Service) -> Channel:
+    async def _reached(self, settings: ServiceSettings, service: Service[Any]) -> Channel:
         if self._transport == "unix":
             await self._stack.enter_async_context(build(settings, service.servicers, service.health))
             return await self._stack.enter_async_context(connect(settings.address))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from predmesh_bundle.follower import Follower
 from predmesh_bundle.store import Store
-from predmesh_rpc.errors import DependencyDown
-from predmesh_rpc.server import Dependency, build, launch, run
+from predmesh_rpc.server import launch
+from predmesh_rpc.service import serve
 
 from predmesh_features.settings import Settings
 from predmesh_features.wiring import open_service
@@ -16,15 +16,7 @@ async def main(settings: Settings) -> None:
     store = Store(settings.store)
     async with open_service(settings, store) as service:
         follower = Follower(store, service="features", instance=settings.instance, loader=service.loader)
-
-        async def bundles() -> None:
-            if not follower.ready():
-                problem = follower.problem() or "the live bundles are being loaded"
-                raise DependencyDown("ERROR_REASON_STAGE_DOWN", problem, stage="features")
-
-        health = [*service.health, Dependency("bundles", bundles)]
-        async with build(settings, service.servicers, health) as server, follower:
-            await run(server, settings.grace_seconds)
+        await serve(settings, service, follower)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
 
 from predmesh.features.v1.feature_service_pb2_grpc import add_FeatureServiceServicer_to_server
 from predmesh_bundle.store import Store
-from predmesh_rpc.server import Dependency
+from predmesh_rpc.health import Dependency
+from predmesh_rpc.service import Service
 
 from predmesh_features.catalogue import Catalogue
 from predmesh_features.feast_redis import FeastRedis
@@ -18,23 +17,8 @@ from predmesh_features.servicer import FeatureServicer
 from predmesh_features.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """The features service, put together.
-
-    Attributes:
-        servicers: what a server is built of, with the generated function that adds each.
-        loader: what a follower loads bundles into.
-        health: what the service depends on.
-    """
-
-    servicers: list[tuple[Callable[..., None], Any]]
-    loader: Catalogue
-    health: list[Dependency]
-
-
 @asynccontextmanager
-async def open_service(settings: Settings, store: Store) -> AsyncIterator[Service]:
+async def open_service(settings: Settings, store: Store) -> AsyncIterator[Service[Catalogue]]:
     """The service over the Redis that *settings* name, for the block; ready when its loader has loaded bundles."""
     catalogue = Catalogue()
     connected = FeastRedis.connect(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 from predmesh.inference.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 from predmesh_bundle.store import Store
 from predmesh_rpc.channels import connect
-from predmesh_rpc.server import Dependency
+from predmesh_rpc.health import Dependency
+from predmesh_rpc.service import Service
+from predmesh_rpc.table import Registration
 from tritonclient.grpc.service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 
 from predmesh_inference.agent import Agent, AgentLimits
@@ -28,23 +29,6 @@ from predmesh_inference.servicer import ModelServicer
 from predmesh_inference.settings import IN_PROCESS, Settings
 from predmesh_inference.triton_server import TritonLimits, TritonServer
 
-Registration = tuple[Callable[..., None], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """The inference service, put together.
-
-    Attributes:
-        servicers: what a server is built of, with the generated function that adds each.
-        loader: what a follower loads bundles into.
-        health: what the service depends on.
-    """
-
-    servicers: list[Registration]
-    loader: Agent
-    health: list[Dependency]
-
 
 @dataclass(frozen=True, slots=True)
 class _Engine:
@@ -56,7 +40,7 @@ class _Engine:
 
 
 @asynccontextmanager
-async def open_service(settings: Settings, store: Store) -> AsyncIterator[Service]:
+async def open_service(settings: Settings, store: Store) -> AsyncIterator[Service[Agent]]:
     """The service over the Triton that *settings* name, or over models in this process; for the block."""
     limits = AgentLimits(
         watch_seconds=settings.watch_seconds,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from predmesh_bundle.follower import Follower
 from predmesh_bundle.store import Store
 from predmesh_rpc.channels import connect
-from predmesh_rpc.errors import DependencyDown
-from predmesh_rpc.health import Dependency
-from predmesh_rpc.server import build, launch, run
+from predmesh_rpc.server import launch
+from predmesh_rpc.service import serve
 
 from predmesh_prediction.settings import Settings
 from predmesh_prediction.wiring import open_service
@@ -37,25 +36,15 @@ async def main(settings: Settings) -> None:
             inference=inference,
             explanation=explanation,
         ) as service,
-        Follower(
+    ):
+        follower = Follower(
             store,
             service="prediction",
             instance=settings.instance,
             loader=service.loader,
             drain_seconds=settings.drain_seconds,
-        ) as follower,
-        build(settings, service.servicers, [*service.health, _generation(follower)]) as server,
-    ):
-        await run(server, settings.grace_seconds)
-
-
-def _generation(follower: Follower) -> Dependency:
-    async def check() -> None:
-        if not follower.ready():
-            problem = follower.problem() or "the live generation is being loaded"
-            raise DependencyDown("ERROR_REASON_STAGE_DOWN", problem, stage="prediction")
-
-    return Dependency("generation", check)
+        )
+        await serve(settings, service, follower)
 
 
 if __name__ == "__main__":

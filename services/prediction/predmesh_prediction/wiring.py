@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from predmesh.prediction.v1.open_inference_http_service_pb2_grpc import add_OpenInferenceHttpServiceServicer_to_server
 from predmesh.prediction.v1.prediction_http_service_pb2_grpc import add_PredictionHttpServiceServicer_to_server
 from predmesh.prediction.v1.prediction_service_pb2_grpc import add_PredictionServiceServicer_to_server
-from predmesh_bundle.follower import Loader
 from predmesh_bundle.store import Store
 from predmesh_rpc.errors import DependencyDown
 from predmesh_rpc.health import Dependency
+from predmesh_rpc.service import Service
 from predmesh_rpc.table import Registration
 from tritonclient.grpc.service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 
@@ -34,15 +33,6 @@ from predmesh_prediction.servicer import PredictionServicer
 from predmesh_prediction.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """The service, ready to be put behind a server and a follower."""
-
-    servicers: list[Registration]
-    loader: Loader
-    health: list[Dependency]
-
-
 @asynccontextmanager
 async def open_service(
     settings: Settings,
@@ -52,7 +42,7 @@ async def open_service(
     preprocessing: grpc.aio.Channel,
     inference: grpc.aio.Channel,
     explanation: grpc.aio.Channel,
-) -> AsyncIterator[Service]:
+) -> AsyncIterator[Service[Catalogue]]:
     """The service on *store*'s bundles; leaving it waits for the batches under way.
 
     Args:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
 
 from predmesh.preprocessing.v1.preprocessing_service_pb2_grpc import add_PreprocessingServiceServicer_to_server
 from predmesh_bundle.store import Store
-from predmesh_rpc.server import Dependency
+from predmesh_rpc.service import Service
 from predmesh_rpc.workers import Workers
 
 from predmesh_preprocessing.domain import STAGE
@@ -18,23 +16,8 @@ from predmesh_preprocessing.servicer import PreprocessingServicer
 from predmesh_preprocessing.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """The preprocessing service, put together.
-
-    Attributes:
-        servicers: what a server is built of, with the generated function that adds each.
-        loader: what a follower loads bundles into.
-        health: what the service depends on: nothing.
-    """
-
-    servicers: list[tuple[Callable[..., None], Any]]
-    loader: Preprocessor
-    health: list[Dependency]
-
-
 @asynccontextmanager
-async def open_service(settings: Settings, store: Store) -> AsyncIterator[Service]:
+async def open_service(settings: Settings, store: Store) -> AsyncIterator[Service[Preprocessor]]:
     """The service, for the block; ready when its loader has loaded bundles."""
     async with Workers(STAGE, limit_rows=settings.limit_rows) as graphs:
         preprocessor = Preprocessor(
@@ -42,6 +25,6 @@ async def open_service(settings: Settings, store: Store) -> AsyncIterator[Servic
         )
         servicer = PreprocessingServicer(preprocessor)
         try:
-            yield Service([(add_PreprocessingServiceServicer_to_server, servicer)], preprocessor, [])
+            yield Service([(add_PreprocessingServiceServicer_to_server, servicer)], preprocessor)
         finally:
             preprocessor.close()

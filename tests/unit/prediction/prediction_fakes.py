@@ -33,10 +33,12 @@ from predmesh_bundle.schema import Bundle
 from predmesh_bundle.store import Store, StoredBundle
 from predmesh_frame import Column, DataType, FrameError, oip
 from predmesh_frame.wire import column_to_proto, frame_from_proto, tensor_from_proto, tensor_to_proto
+from predmesh_prediction.catalogue import Catalogue
 from predmesh_prediction.settings import Settings
-from predmesh_prediction.wiring import Service, open_service
+from predmesh_prediction.wiring import open_service
 from predmesh_rpc.errors import DependencyDown, FailedPrecondition, InvalidInput, NotFound, NotOffered
 from predmesh_rpc.inprocess import InProcessChannel, InProcessServer
+from predmesh_rpc.service import Service
 from tritonclient.grpc import service_pb2 as oip_pb
 from tritonclient.grpc.service_pb2_grpc import (
     GRPCInferenceServiceServicer,
@@ -318,7 +320,7 @@ class FakeExplanation(ExplanationServiceServicer):
 class Mesh:
     """The prediction service with fakes around it."""
 
-    service: Service
+    service: Service[Catalogue]
     folder: Path
     features: FakeFeatures
     preprocessing: FakePreprocessing
