@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 import pytest
-from grpc_status import rpc_status
 from predmesh.explanation.v1 import explanation_service_pb2 as pb
 from predmesh.explanation.v1.explanation_service_pb2_grpc import (
     ExplanationServiceStub,
@@ -30,8 +29,8 @@ from predmesh_frame.columns import Array
 from predmesh_frame.wire import tensor_to_proto
 from predmesh_rpc.errors import NotFound
 from predmesh_rpc.server import build
-from predmesh_rpc.status import from_status
 from predmesh_rpc.workers import Workers
+from predmesh_testing.refusals import refusal
 
 if TYPE_CHECKING:
     from predmesh.explanation.v1.explanation_service_pb2_grpc import ExplanationServiceAsyncStub
@@ -110,14 +109,6 @@ def request(first: float = 1.0, *, rows: int = 2, bundle_id: str = "model", **mo
     return pb.ExplainRequest(bundle_id=bundle_id, tensors=[tensor_to_proto("x", x)], **more)
 
 
-async def refusal(stub: ExplanationServiceAsyncStub, asked: pb.ExplainRequest):
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stub.Explain(asked)
-    status = rpc_status.from_call(caught.value)
-    assert status is not None
-    return caught.value.code(), from_status(status)
-
-
 async def test_attributions_come_row_by_row_as_binary64(stub: ExplanationServiceAsyncStub):
     answer = await stub.Explain(request(2.0, rows=3, output_index=1), timeout=5)
     assert np.frombuffer(answer.contributions, "<f8").reshape(3, 2).tolist() == [[2.0, 2.0]] * 3
@@ -174,7 +165,7 @@ async def test_attributions_come_row_by_row_as_binary64(stub: ExplanationService
 async def test_what_cannot_be_explained_says_why(
     stub: ExplanationServiceAsyncStub, asked: pb.ExplainRequest, code: grpc.StatusCode, reason: str
 ):
-    found, error = await refusal(stub, asked)
+    found, error = await refusal(stub.Explain(asked))
     assert (found, error.reason) == (code, reason)
     assert "hunter2" not in str(error)
 
@@ -186,7 +177,7 @@ async def test_a_method_asked_for_by_its_name_is_given(stub: ExplanationServiceA
 
 async def test_a_spent_budget_ends_the_work_itself(tmp_path: Path):
     async with serving(tmp_path) as (stub, explainer):
-        await refusal(stub, request(15.0, budget={"nanos": 100_000_000}))
+        await refusal(stub.Explain(request(15.0, budget={"nanos": 100_000_000})))
         assert explainer.ended.wait(10)
 
 
@@ -202,7 +193,7 @@ async def test_more_rows_than_may_wait_are_refused(tmp_path: Path):
     async with serving(tmp_path, limit_rows=3, default_deadline_seconds=60) as (stub, explainer):
         call = stub.Explain(request(15.0))
         await _until(explainer.entered)
-        code, error = await refusal(stub, request(rows=2))
+        code, error = await refusal(stub.Explain(request(rows=2)))
         assert (code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "ERROR_REASON_OVERLOADED")
         assert error.metadata == {"queuedRows": "2", "limitRows": "3"}
         call.cancel()

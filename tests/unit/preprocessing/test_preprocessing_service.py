@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 import pytest
-from grpc_status import rpc_status
 from predmesh.preprocessing.v1 import preprocessing_service_pb2 as pb
 from predmesh.preprocessing.v1.preprocessing_service_pb2_grpc import PreprocessingServiceStub
 from predmesh.type.v1 import frame_pb2
@@ -26,7 +25,7 @@ from predmesh_preprocessing.preprocessor import Preprocessor
 from predmesh_preprocessing.settings import Settings
 from predmesh_preprocessing.wiring import open_service
 from predmesh_rpc.server import build
-from predmesh_rpc.status import from_status
+from predmesh_testing.refusals import refusal
 
 if TYPE_CHECKING:
     from predmesh.preprocessing.v1.preprocessing_service_pb2_grpc import PreprocessingServiceAsyncStub
@@ -103,14 +102,6 @@ def module(name: str) -> Any:
     return sys.modules[f"predmesh_plugin_sums_1_000000000000.{name}"]
 
 
-async def refusal(stub: PreprocessingServiceAsyncStub, asked: pb.TransformRequest):
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stub.Transform(asked)
-    status = rpc_status.from_call(caught.value)
-    assert status is not None
-    return caught.value.code(), from_status(status)
-
-
 async def test_rows_come_back_as_the_models_tensor(stub: PreprocessingServiceAsyncStub):
     answer = await stub.Transform(request(1, 2, 3), timeout=5)
     name, x = tensor_from_proto(answer.tensors[0])
@@ -118,7 +109,7 @@ async def test_rows_come_back_as_the_models_tensor(stub: PreprocessingServiceAsy
 
 
 async def test_an_unknown_bundle_is_not_found(stub: PreprocessingServiceAsyncStub):
-    code, error = await refusal(stub, pb.TransformRequest(bundle_id="other-1-000000000000"))
+    code, error = await refusal(stub.Transform(pb.TransformRequest(bundle_id="other-1-000000000000")))
     assert (code, error.reason) == (grpc.StatusCode.NOT_FOUND, "ERROR_REASON_BUNDLE_UNKNOWN")
 
 
@@ -135,14 +126,14 @@ async def test_an_unknown_bundle_is_not_found(stub: PreprocessingServiceAsyncStu
 async def test_a_frame_that_does_not_fit_is_refused_by_field(
     stub: PreprocessingServiceAsyncStub, asked: pb.TransformRequest, field: str
 ):
-    code, error = await refusal(stub, asked)
+    code, error = await refusal(stub.Transform(asked))
     assert (code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_INVALID_REQUEST")
     assert field in [violation.field for violation in error.violations]
 
 
 @pytest.mark.parametrize("value", [13, 14], ids=["raises", "gives another shape"])
 async def test_a_plugin_that_fails_tells_the_caller_its_kind_alone(stub: PreprocessingServiceAsyncStub, value: float):
-    code, error = await refusal(stub, request(value))
+    code, error = await refusal(stub.Transform(request(value)))
     assert (code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "ERROR_REASON_MODEL_FAILED")
     assert error.metadata == {"bundleId": BUNDLE_ID, "stage": "preprocessing"}
     assert "hunter2" not in error.message
@@ -152,7 +143,7 @@ async def test_a_plugin_that_hangs_costs_its_caller_the_deadline_and_others_noth
     async with serving(tmp_path, default_deadline_seconds=1.0) as (stub, loader):
         await loader.load(stored(tmp_path))
         await loader.load(stored(tmp_path, bundle_id="other-1-000000000000"))
-        waiting = asyncio.create_task(refusal(stub, request(15)))
+        waiting = asyncio.create_task(refusal(stub.Transform(request(15))))
         events = module("sums")
         try:
             await asyncio.to_thread(events.ENTERED.wait, 10)
@@ -172,7 +163,7 @@ async def test_more_rows_than_may_wait_are_refused(tmp_path: Path):
         events = module("sums")
         try:
             await asyncio.to_thread(events.ENTERED.wait, 10)
-            code, error = await refusal(stub, request(1, 2))
+            code, error = await refusal(stub.Transform(request(1, 2)))
             assert (code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "ERROR_REASON_OVERLOADED")
             assert error.retry_after_seconds > 0
         finally:
@@ -185,7 +176,7 @@ async def test_an_unloaded_bundle_is_unknown_and_its_modules_are_gone(tmp_path: 
         await loader.load(stored(tmp_path))
         await loader.unload(BUNDLE_ID)
         await loader.unload(BUNDLE_ID)
-        assert (await refusal(stub, request(1)))[0] == grpc.StatusCode.NOT_FOUND
+        assert (await refusal(stub.Transform(request(1))))[0] == grpc.StatusCode.NOT_FOUND
         with pytest.raises(KeyError):
             module("sums")
 
@@ -193,7 +184,7 @@ async def test_an_unloaded_bundle_is_unknown_and_its_modules_are_gone(tmp_path: 
 async def test_a_bundle_without_preprocessing_is_told_so(tmp_path: Path):
     async with serving(tmp_path) as (stub, loader):
         await loader.load(stored(tmp_path, plugin=False))
-        code, error = await refusal(stub, request(1))
+        code, error = await refusal(stub.Transform(request(1)))
         assert (code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_INVALID_REQUEST")
         assert "no preprocessing" in error.message
 
