@@ -89,6 +89,10 @@ class Watched:
     def pids(self, bundle_id: str) -> list[int]:
         return [stub.pid for stub in stubs_of(self.running.repository / bundle_id)]
 
+    async def unload_all(self) -> None:
+        for status in self.agent.statuses():
+            await self.agent.unload(status.bundle_id)
+
     async def until(self, condition: Callable[[], bool], seconds: float = 20) -> None:
         async with asyncio.timeout(seconds):
             while True:
@@ -105,9 +109,10 @@ class Watched:
 
 
 @asynccontextmanager
-async def watched_by_agent(running: RunningTriton) -> AsyncIterator[Watched]:
+async def watched_by_agent(running: RunningTriton, load_seconds: float = 10) -> AsyncIterator[Watched]:
     async with connect(running.address) as channel:
-        server = TritonServer(channel, running.address, Repository(running.repository), TritonLimits(load_seconds=5))
+        limits_of_triton = TritonLimits(load_seconds=load_seconds)
+        server = TritonServer(channel, running.address, Repository(running.repository), limits_of_triton)
         limits = AgentLimits(watch_seconds=0.2, probe_seconds=2, server_seconds=20)
         make = partial(plan, native=(), gpus=0)
         async with Agent(server, make, limits, lambda: datetime.now(UTC)) as agent:
@@ -118,8 +123,7 @@ async def watched_by_agent(running: RunningTriton) -> AsyncIterator[Watched]:
 async def watched(triton: RunningTriton) -> AsyncIterator[Watched]:
     async with watched_by_agent(triton) as made:
         yield made
-        for status in made.agent.statuses():
-            await made.agent.unload(status.bundle_id)
+        await made.unload_all()
 
 
 @pytest.fixture
@@ -156,18 +160,20 @@ async def test_one_dead_instance_of_two_is_noticed(watched: Watched, tmp_path: P
     assert not set(before) & set(watched.pids(bundle.bundle_id))
 
 
-async def test_a_load_during_which_the_stub_stalls_is_ended(watched: Watched, tmp_path: Path) -> None:
+async def test_a_load_during_which_the_stub_stalls_is_ended(triton: RunningTriton, tmp_path: Path) -> None:
     bundle, other = stored(tmp_path / "a", "stalling"), stored(tmp_path / "b", "other")
-    await watched.agent.load(other)
-    (bundle.folder / "stall").touch()
-    with pytest.raises(FailedPrecondition, match="did not end within 5 s"):
+    async with watched_by_agent(triton, load_seconds=3) as watched:
+        await watched.agent.load(other)
+        (bundle.folder / "stall").touch()
+        with pytest.raises(FailedPrecondition, match="did not end within 3 s"):
+            await watched.agent.load(bundle)
+        assert watched.agent.status(bundle.bundle_id).state is State.FAILED
+        assert watched.agent.status(other.bundle_id).recoveries == 0
+        assert not watched.pids(bundle.bundle_id)
+        (bundle.folder / "stall").unlink()
         await watched.agent.load(bundle)
-    assert watched.agent.status(bundle.bundle_id).state is State.FAILED
-    assert watched.agent.status(other.bundle_id).recoveries == 0
-    assert not watched.pids(bundle.bundle_id)
-    (bundle.folder / "stall").unlink()
-    await watched.agent.load(bundle)
-    assert await watched.double(bundle.bundle_id, 21) == 42
+        assert await watched.double(bundle.bundle_id, 21) == 42
+        await watched.unload_all()
 
 
 async def test_a_model_that_cannot_load_says_why(watched: Watched, tmp_path: Path) -> None:
@@ -218,7 +224,7 @@ async def test_a_fresh_triton_is_given_everything_again(own_triton: RunningTrito
 
 
 async def test_a_triton_that_waits_for_a_dead_stub_is_ended(own_triton: RunningTriton, tmp_path: Path) -> None:
-    async with watched_by_agent(own_triton) as watched:
+    async with watched_by_agent(own_triton, load_seconds=4) as watched:
         bundle = stored(tmp_path / "a", "wedged")
         first = listener_pid(own_triton.address)
         with stopped_at_birth(own_triton.repository / bundle.bundle_id), pytest.raises(FailedPrecondition):

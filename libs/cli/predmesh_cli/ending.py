@@ -30,8 +30,14 @@ class Ended:
     files: tuple[Path, ...]
 
 
-def end(home: Home, sockets: Path, *, on_progress: OnProgress) -> Ended:
+def end(home: Home, sockets: Path, *, on_progress: OnProgress, term_seconds: float = TERM_SECONDS) -> Ended:
     """End every process of the mesh in *home*, then remove its sockets, pid files and shared memory.
+
+    Args:
+        home: the mesh's home.
+        sockets: folder of its sockets.
+        on_progress: is told what is waited for.
+        term_seconds: time that programs have whose supervisor is dead, before they are killed.
 
     Raises:
         CliError: something is left that this user may not end or remove.
@@ -39,7 +45,7 @@ def end(home: Home, sockets: Path, *, on_progress: OnProgress) -> Ended:
     count = len(processes.of_mesh(home))
     if _asked_to_end(sockets):
         _wait_until_gone(home, DRAIN_SECONDS, on_progress)
-    for what, seconds in ((signal.SIGTERM, TERM_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
+    for what, seconds in ((signal.SIGTERM, term_seconds), (signal.SIGKILL, KILL_SECONDS)):
         if left := processes.of_mesh(home):
             processes.send(left, what)
             _wait_until_gone(home, seconds, on_progress)

@@ -12,6 +12,7 @@ from predmesh_cli.app import COMMANDS
 from predmesh_cli.errors import CliError, ExitCode
 from predmesh_cli.home import Home
 from predmesh_cli.mesh_settings import MeshSettings, settings_text
+from predmesh_cli.ports import free_ports
 
 PREDMESH = Path(sys.executable).parent / "predmesh"
 
@@ -21,7 +22,8 @@ def home(tmp_path: Path) -> Home:
     """A home whose mesh was up once and is not now."""
     made = Home.at(tmp_path / "home")
     made.make()
-    made.settings_file.write_text(settings_text(MeshSettings(sockets=made.run)))
+    # Another mesh of this machine may well have the default port.
+    made.settings_file.write_text(settings_text(MeshSettings(port=free_ports(1)[0], sockets=made.run)))
     return made
 
 

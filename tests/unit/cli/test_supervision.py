@@ -43,7 +43,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
     made = Home.at(tmp_path / "h")
     made.make()
     yield made
-    ending.end(made, made.run, on_progress=lambda _: None)
+    end(made)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def started(home: Home, name: str, times: int) -> Callable[[], bool]:
 
 
 def end(home: Home) -> ending.Ended:
-    return ending.end(home, home.run, on_progress=lambda _: None)
+    return ending.end(home, home.run, on_progress=lambda _: None, term_seconds=0.5)
 
 
 def test_what_is_killed_comes_back(home: Home, supervised: Callable[..., Supervisor], eventually: Wait) -> None:

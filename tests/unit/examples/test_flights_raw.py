@@ -2,14 +2,8 @@ import zipfile
 from datetime import UTC, datetime
 
 import polars as pl
-import pytest
 
 from examples.flights import raw
-
-
-@pytest.fixture(scope="module")
-def flights() -> pl.DataFrame:
-    return raw.read_flights(raw.data_folder())
 
 
 def hours_of_the_source() -> pl.Series:

@@ -13,11 +13,6 @@ CUT = datetime(2013, 2, 9, 15, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def flights() -> pl.DataFrame:
-    return raw.read_flights(raw.data_folder())
-
-
-@pytest.fixture(scope="module")
 def winter(flights: pl.DataFrame) -> pl.DataFrame:
     """January and half of February, with the snowstorm of 8 and 9 February."""
     return flights.filter(pl.col("scheduled_departure") < datetime(2013, 2, 15, tzinfo=UTC))
