@@ -8,14 +8,15 @@ from predmesh_bundle.schema import Inference, TensorSpec
 
 from predmesh_inference.domain import Device, Model
 
-QUEUED_REQUESTS = 1024
-"""More than these wait for nobody: Triton refuses them at once."""
-
 _TYPES = {"BYTES": "STRING"}
 
 
 def model_config(model: Model, backend: str) -> str:
-    """The configuration of *model* under Triton's *backend*."""
+    """The configuration of *model* under Triton's *backend*.
+
+    There is no `dynamic_batching`: prediction gathers rows already, and Triton 2.51's batcher sleeps through a request
+    that comes before the slot of the answered one is free. One caller in turn lost half a second once in 75 calls.
+    """
     inference = model.inference
     lines = [
         f'name: "{model.bundle_id}"',
@@ -24,7 +25,6 @@ def model_config(model: Model, backend: str) -> str:
         *_tensors("input", inference.inputs, whole=not gathers(inference)),
         *_tensors("output", inference.outputs, whole=not gathers(inference)),
         f"instance_group [{{ count: {inference.instances} kind: {_kind(model.device)} }}]",
-        *_batching(inference),
         *_native(model, backend),
     ]
     return "\n".join(lines) + "\n"
@@ -41,7 +41,7 @@ def canary_config(name: str) -> str:
 
 
 def gathers(inference: Inference) -> bool:
-    """Whether Triton can gather requests: it has no batches of plain numbers, whose rows have no shape of their own."""
+    """Whether Triton knows the first dimension as rows: it has no batches of plain numbers, rows without a shape."""
     return all(spec.shape for spec in (*inference.inputs, *inference.outputs))
 
 
@@ -56,12 +56,6 @@ def _tensor(spec: TensorSpec, whole: bool) -> str:
 
 def _kind(device: Device) -> str:
     return "KIND_GPU" if device == "gpu" else "KIND_CPU"
-
-
-def _batching(inference: Inference) -> list[str]:
-    if not gathers(inference):
-        return []
-    return [f"dynamic_batching {{ default_queue_policy {{ max_queue_size: {QUEUED_REQUESTS} }} }}"]
 
 
 def _native(model: Model, backend: str) -> list[str]:

@@ -23,7 +23,6 @@ max_batch_size: 256
 input [{ name: "x" data_type: TYPE_FP32 dims: [1] }]
 output [{ name: "y" data_type: TYPE_FP32 dims: [1] }]
 instance_group [{ count: 2 kind: KIND_CPU }]
-dynamic_batching { default_queue_policy { max_queue_size: 1024 } }
 """
 WHOLE = """\
 name: "doubling-1-000000000000"
@@ -41,7 +40,6 @@ max_batch_size: 1024
 input [{ name: "x" data_type: TYPE_FP32 dims: [1] }]
 output [{ name: "y" data_type: TYPE_FP32 dims: [1] }]
 instance_group [{ count: 1 kind: KIND_GPU }]
-dynamic_batching { default_queue_policy { max_queue_size: 1024 } }
 default_model_filename: "bundle/model.onnx"
 parameters [{ key: "intra_op_thread_count" value: { string_value: "1" } }]
 parameters [{ key: "inter_op_thread_count" value: { string_value: "1" } }]
