@@ -28,7 +28,7 @@ from predmesh_bundle.store import Store
 from predmesh_features.domain import Status
 from predmesh_frame.columns import Column, DataType
 from predmesh_frame.frames import Frame
-from predmesh_frame.wire import column_from_proto, frame_to_proto
+from predmesh_frame.wire import frame_from_proto, frame_to_proto
 from predmesh_testing.redis import RedisServer, needs_redis, running_redis
 
 pytestmark = needs_redis()
@@ -146,7 +146,7 @@ def asked(bundle_id: str, customer: int) -> pb.LookupFeaturesRequest:
 
 
 def values(answer: pb.LookupFeaturesResponse) -> dict[str, Any]:
-    return {each.column.name: column_from_proto(each.column, 1).to_list()[0] for each in answer.features}
+    return {name: column.to_list()[0] for name, column in frame_from_proto(answer.features).columns.items()}
 
 
 async def test_a_deployed_bundle_is_served_by_the_meshs_clock(
@@ -167,7 +167,8 @@ async def test_a_deployed_bundle_is_served_by_the_meshs_clock(
         assert answer.clock_time.ToDatetime(UTC) == TIME
         store.set_clock(FixedClock(TIME.replace(day=3)))
         later = await stub.LookupFeatures(asked(bundle_id, 2))
-        assert list(later.features[0].statuses) == [Status.OUTSIDE_MAX_AGE]
+        segment = list(frame_from_proto(later.features).columns).index("segment")
+        assert later.statuses[segment] == Status.OUTSIDE_MAX_AGE
     finally:
         store.set_clock(Clock())
 

@@ -25,7 +25,7 @@ from predmesh_bundle.store import Store, StoredBundle
 from predmesh_cli.home import Home
 from predmesh_cli.mesh_settings import read_settings
 from predmesh_frame import Column, DataType, Frame
-from predmesh_frame.wire import column_from_proto, frame_to_proto
+from predmesh_frame.wire import frame_from_proto, frame_to_proto
 from predmesh_testing.running import ROOT, RunningMesh
 
 from examples.flights import preprocessing, raw, setup, train
@@ -119,8 +119,7 @@ class Online:
         with grpc.insecure_channel(self.features_address) as channel:
             asked = pb.LookupFeaturesRequest(bundle_id=self.bundle.bundle_id, entity_keys=keys)
             answer = FeatureServiceStub(channel).LookupFeatures(asked, timeout=10)
-        columns = [feature.column for feature in answer.features]
-        return Frame(rows.height, {column.name: column_from_proto(column, rows.height) for column in columns})
+        return frame_from_proto(answer.features)
 
     def probability(self, rows: pl.DataFrame) -> Floats:
         """What the mesh answers over REST."""

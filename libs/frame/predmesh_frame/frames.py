@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from predmesh_frame.blocks import BlockColumns, ColumnBlock, alike, joined
 from predmesh_frame.columns import Column, FrameError
 
 
@@ -17,7 +18,7 @@ class Frame:
 
     Attributes:
         rows: number of rows; 0 or more.
-        columns: the columns by name, in the order they were given.
+        columns: the columns by name, in the order they were given; `BlockColumns` where many came as one.
     """
 
     rows: int
@@ -35,6 +36,15 @@ class Frame:
         frame = cls(next(iter(columns.values())).rows, columns)
         frame.check()
         return frame
+
+    @classmethod
+    def of_blocks(cls, rows: int, single: Mapping[str, Column], blocks: Sequence[ColumnBlock]) -> Frame:
+        """Frame of *rows* rows that holds *single* columns and *blocks* of them.
+
+        Raises:
+            FrameError: a name is there twice.
+        """
+        return cls(rows, BlockColumns(single, blocks) if blocks else single)
 
     def check(self) -> None:
         """Raise FrameError unless every column has `rows` rows."""
@@ -73,7 +83,10 @@ class Frame:
 
     def take(self, rows: npt.NDArray[np.intp] | Sequence[int] | slice) -> Frame:
         """The given rows in the given order; a slice shares memory."""
-        taken = {name: column.take(rows) for name, column in self.columns.items()}
+        columns = self.columns
+        if isinstance(columns, BlockColumns):
+            return Frame(_taken_rows(self.rows, rows), columns.take(rows))
+        taken = {name: column.take(rows) for name, column in columns.items()}
         return Frame(_taken_rows(self.rows, rows), taken)
 
 
@@ -92,8 +105,13 @@ def concat(frames: Sequence[Frame]) -> Frame:
         if frame.columns.keys() != first.columns.keys():
             odd = sorted(frame.columns.keys() ^ first.columns.keys())
             raise FrameError(odd[0], "is not in every frame that was to be put together")
-    columns = {name: _joined(name, [frame.columns[name] for frame in frames]) for name in first.columns}
-    return Frame(sum(frame.rows for frame in frames), columns)
+    names: Iterable[str] = first.columns
+    blocks: list[ColumnBlock] = []
+    if alike([frame.columns for frame in frames]):
+        parts = [frame.columns for frame in frames if isinstance(frame.columns, BlockColumns)]
+        names, blocks = parts[0].single, [joined(each) for each in zip(*(part.blocks for part in parts), strict=True)]
+    columns = {name: _joined(name, [frame.columns[name] for frame in frames]) for name in names}
+    return Frame.of_blocks(sum(frame.rows for frame in frames), columns, blocks)
 
 
 def _joined(name: str, parts: list[Column]) -> Column:

@@ -10,6 +10,7 @@ import numpy as np
 from predmesh.type.v1 import frame_pb2, tensor_pb2
 
 from predmesh_frame import oip
+from predmesh_frame.blocks import BlockColumns, ColumnBlock
 from predmesh_frame.columns import Array, Column, DataType, FrameError, Mask, object_array
 from predmesh_frame.frames import Frame
 
@@ -27,9 +28,13 @@ _TYPES = {int(type): type for type in DataType}
 
 
 def frame_to_proto(frame: Frame, *, readable: bool = False) -> frame_pb2.Frame:
-    """The message of *frame*; values travel packed, or as lists a person can read."""
-    columns = [column_to_proto(name, column, readable=readable) for name, column in frame.columns.items()]
-    return frame_pb2.Frame(rows=frame.rows, columns=columns)
+    """The message of *frame*; values travel packed, blocks whole, or as lists a person can read."""
+    columns, blocks = frame.columns, []
+    if isinstance(columns, BlockColumns) and not readable:
+        blocks = [block_to_proto(block) for block in columns.blocks]
+        columns = columns.single
+    single = [column_to_proto(name, column, readable=readable) for name, column in columns.items()]
+    return frame_pb2.Frame(rows=frame.rows, columns=single, blocks=blocks)
 
 
 def frame_from_proto(pb: frame_pb2.Frame) -> Frame:
@@ -39,11 +44,42 @@ def frame_from_proto(pb: frame_pb2.Frame) -> Frame:
         FrameError: a column has no name, a name twice, another number of rows, or values not of its type.
     """
     columns: dict[str, Column] = {}
+    rows = pb.rows
     for column in pb.columns:
-        if column.name in columns:
-            raise FrameError(column.name, "is there twice")
-        columns[column.name] = column_from_proto(column, pb.rows)
-    return Frame(pb.rows, columns)
+        name = column.name
+        if name in columns:
+            raise FrameError(name, "is there twice")
+        columns[name] = column_from_proto(column, rows)
+    return Frame.of_blocks(rows, columns, [block_from_proto(block, rows) for block in pb.blocks])
+
+
+def block_to_proto(block: ColumnBlock) -> frame_pb2.ColumnBlock:
+    """The message of *block*."""
+    packed = np.ascontiguousarray(block.values, dtype=block.type.numpy).tobytes()
+    pb = frame_pb2.ColumnBlock(names=block.names, type=block.type.value, packed=packed)  # type: ignore[arg-type]
+    if block.valid is not None and not block.valid.all():
+        pb.validity = block.valid.tobytes()
+    return pb
+
+
+def block_from_proto(pb: frame_pb2.ColumnBlock, rows: int) -> ColumnBlock:
+    """The columns of *rows* rows in *pb*.
+
+    Raises:
+        FrameError: no or empty names, no such type, or values that are not *rows* of it a column.
+    """
+    names = tuple(pb.names)
+    if not names or "" in names:
+        raise FrameError("", "a block has a column without a name" if names else "a block has no columns")
+    type = _TYPES.get(pb.type)
+    if type is None or not type.packs:
+        raise FrameError(names[0], f"stands in a block of no packed type ({pb.type}); say DATA_TYPE_DOUBLE, …")
+    shape = (len(names), rows)
+    try:
+        values = _from_bytes(type, shape, pb.packed, f"{rows} rows of {len(names)} columns")
+        return ColumnBlock(names, type, values, _validity(shape, pb.validity))
+    except FrameError as error:
+        raise FrameError(names[0], f"stands in a block that {error.reason}") from None
 
 
 def column_to_proto(name: str, column: Column, *, readable: bool = False) -> frame_pb2.Column:
@@ -76,7 +112,10 @@ def column_from_proto(pb: frame_pb2.Column, rows: int) -> Column:
     shape = (rows, *pb.row_shape)
     kind = pb.WhichOneof("values")
     values = _unpacked(pb, type, shape) if kind == "packed" else _listed(pb, type, shape, kind)
-    return Column(type, values, _validity(pb, rows))
+    try:
+        return Column(type, values, _validity((rows,), pb.validity))
+    except FrameError as error:
+        raise FrameError(pb.name, error.reason) from None
 
 
 def tensor_to_proto(name: str, array: Array) -> tensor_pb2.Tensor:
@@ -118,10 +157,16 @@ def _filled(column: Column) -> Array:
 def _unpacked(pb: frame_pb2.Column, type: DataType, shape: tuple[int, ...]) -> Array:
     if not type.packs:
         raise FrameError(pb.name, f"is {type.name} and cannot be packed; send {_READABLE[type]}")
+    try:
+        return _from_bytes(type, shape, pb.packed, f"{shape[0]} rows")
+    except FrameError as error:
+        raise FrameError(pb.name, error.reason) from None
+
+
+def _from_bytes(type: DataType, shape: tuple[int, ...], data: bytes, what: str) -> Array:
     expected = prod(shape) * type.numpy.itemsize
-    data = pb.packed
     if len(data) != expected:
-        raise FrameError(pb.name, f"holds {len(data)} packed bytes where {shape[0]} rows take {expected}")
+        raise FrameError("", f"holds {len(data)} packed bytes where {what} take {expected}")
     values = np.frombuffer(data, dtype=np.uint8 if type is DataType.BOOL else type.numpy).reshape(shape)
     return values != 0 if type is DataType.BOOL else values
 
@@ -141,11 +186,10 @@ def _listed(pb: frame_pb2.Column, type: DataType, shape: tuple[int, ...], kind: 
         raise FrameError(pb.name, f"does not fit {type.name}: {error}") from None
 
 
-def _validity(pb: frame_pb2.Column, rows: int) -> Mask | None:
-    data = pb.validity
+def _validity(shape: tuple[int, ...], data: bytes) -> Mask | None:
     if not data:
         return None
-    if len(data) != rows:
-        raise FrameError(pb.name, f"holds {len(data)} validity bytes where the frame has {rows} rows")
-    valid = np.frombuffer(data, dtype=np.uint8) != 0
+    if len(data) != prod(shape):
+        raise FrameError("", f"holds {len(data)} validity bytes where {prod(shape)} are due")
+    valid = np.frombuffer(data, dtype=np.uint8).reshape(shape) != 0
     return None if valid.all() else valid

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from predmesh_frame.columns import Column
+from predmesh_frame.columns import Column, DataType
 
 Array = npt.NDArray[Any]
 """Values of any element type."""
@@ -20,6 +20,9 @@ States = npt.NDArray[np.uint8]
 
 Instants = npt.NDArray[np.int64]
 """Microseconds since 1970-01-01T00:00:00Z; `NEVER` where there is none."""
+
+Ages = npt.NDArray[np.float64]
+"""Seconds; NaN for what is not there."""
 
 NEVER = np.iinfo(np.int64).min
 """Event time of an entity that is not in the store."""
@@ -104,32 +107,92 @@ class FeatureColumn:
     statuses: States
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureBlock:
+    """Features of one type of every asked row.
+
+    Attributes:
+        names: of the features.
+        views: feature view of each.
+        type: of every value.
+        values: (features, rows) as `FeatureColumn.column` holds them.
+        valid: (features, rows) false where there is neither a value to be trusted nor a default; None when nowhere.
+        statuses: (features, rows); None when all are PRESENT.
+    """
+
+    names: tuple[str, ...]
+    views: tuple[str, ...]
+    type: DataType
+    values: Array
+    valid: npt.NDArray[np.bool_] | None
+    statuses: States | None
+
+    def features(self) -> Iterator[FeatureColumn]:
+        """Each feature by itself."""
+        present = np.full(self.values.shape[1], Status.PRESENT, dtype=np.uint8)
+        for index, (name, view) in enumerate(zip(self.names, self.views, strict=True)):
+            valid = None if self.valid is None or self.valid[index].all() else self.valid[index]
+            states = present if self.statuses is None else self.statuses[index]
+            yield FeatureColumn(name, view, Column(self.type, self.values[index], valid), states)
+
+    def only(self, wanted: npt.NDArray[np.intp] | None) -> FeatureBlock:
+        """The features at the positions *wanted*; all where that is None."""
+        if wanted is None:
+            return self
+        return FeatureBlock(
+            tuple(self.names[index] for index in wanted),
+            tuple(self.views[index] for index in wanted),
+            self.type,
+            self.values[wanted],
+            None if self.valid is None else self.valid[wanted],
+            None if self.statuses is None else self.statuses[wanted],
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Lookup:
     """What the store and the on-demand views say of the asked rows.
 
     Attributes:
         rows: number of rows.
-        features: in the order of the feature service.
-        age_seconds: (rows,) by feature view; NaN where the entity is not in the store.
+        blocks: what the store holds, by type.
+        computed: what on-demand views made of it.
+        order: names of all features, in the order of the feature service.
+        views: names of the feature views.
+        ages: (views, rows) seconds; NaN where the entity is not in the store.
         clock_time: when ages were judged.
     """
 
     rows: int
-    features: Sequence[FeatureColumn]
-    age_seconds: Mapping[str, npt.NDArray[np.float64]]
+    blocks: Sequence[FeatureBlock]
+    computed: Sequence[FeatureColumn]
+    order: Sequence[str]
+    views: Sequence[str]
+    ages: Ages
     clock_time: datetime
 
+    @property
+    def features(self) -> list[FeatureColumn]:
+        """One by one, in the order of the feature service."""
+        found = {each.name: each for block in self.blocks for each in block.features()}
+        found |= {each.name: each for each in self.computed}
+        return [found[name] for name in self.order]
 
-def ages(events: Instants, now: int) -> npt.NDArray[np.float64]:
+    @property
+    def age_seconds(self) -> dict[str, Ages]:
+        """(rows,) ages by feature view."""
+        return dict(zip(self.views, self.ages, strict=True))
+
+
+def ages(events: Instants, now: int) -> Ages:
     """Seconds from each event to *now* (microseconds); NaN where there was none, negative for one still to come."""
     never = events == NEVER
     # Subtracting in floats: the distance between two instants may be more than 64 bits hold.
     return np.where(never, np.nan, (float(now) - events.astype(np.float64)) / 1e6)
 
 
-def judged(states: States, age_seconds: npt.NDArray[np.float64], max_age_seconds: float | None) -> States:
-    """The *states* of stored values (…, rows) once the ages (rows,) of their rows are known."""
+def judged(states: States, age_seconds: Ages, max_age_seconds: Ages | float | None) -> States:
+    """The *states* of stored values (…, rows) once their ages, and how old they may be, are known."""
     found = np.where(np.isnan(age_seconds), np.uint8(Status.NOT_FOUND), states)
     if max_age_seconds is None:
         return found

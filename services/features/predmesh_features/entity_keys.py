@@ -34,10 +34,12 @@ class EntityKeys:
     Attributes:
         keys: each once.
         rows: (rows,) index of the row's key; that after the last where a join key of the row is absent.
+        incomplete: whether there is such a row.
     """
 
     keys: list[bytes]
     rows: npt.NDArray[np.intp]
+    incomplete: bool = False
 
 
 def check_keys(frame: Frame, join_keys: Sequence[JoinKey]) -> None:
@@ -68,7 +70,7 @@ def entity_keys(group: KeyGroup, frame: Frame) -> EntityKeys:
     indices = np.array(rows, dtype=np.intp)
     if absent is not None:
         indices[absent] = len(unique)
-    return EntityKeys(_written(group, list(unique)), indices)
+    return EntityKeys(_written(group, list(unique)), indices, absent is not None and bool(absent.any()))
 
 
 def _written(group: KeyGroup, rows: Sequence[tuple[Any, ...]]) -> list[bytes]:

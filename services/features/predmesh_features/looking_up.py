@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from predmesh_bundle.read_plan import FeaturePlan, FeatureType, ReadPlan
+from predmesh_bundle.read_plan import FeatureType, ReadPlan
 from predmesh_frame.columns import Column, DataType, microseconds
 from predmesh_frame.frames import Frame
 from predmesh_rpc.errors import FailedPrecondition, InvalidInput, Violation
 
 from predmesh_features.domain import (
+    Ages,
     Array,
+    FeatureBlock,
     FeatureColumn,
     HashRead,
     HashValues,
@@ -28,9 +31,9 @@ from predmesh_features.domain import (
     youngest,
 )
 from predmesh_features.entity_keys import EntityKeys, check_keys, entity_keys
-from predmesh_features.lookup_plan import Block, ViewSlots, key_groups
+from predmesh_features.lookup_plan import DATA_TYPES, Block, KeyGroup, lookup_plan
 from predmesh_features.on_demand import OnDemandView, python_values
-from predmesh_features.stored_values import DATA_TYPES, StoredValueError, decode, decode_stamps
+from predmesh_features.stored_values import StoredValueError, decode, decode_stamps
 
 
 class FeatureReader:
@@ -41,7 +44,7 @@ class FeatureReader:
         self.plan = plan
         self._bundle_id = bundle_id
         self._max_age_seconds = max_age_seconds
-        self._groups = key_groups(plan)
+        self._plan = lookup_plan(plan)
         self._on_demand = [OnDemandView(each, bundle_id) for each in plan.on_demand]
 
     async def lookup(
@@ -56,68 +59,87 @@ class FeatureReader:
         """
         check_keys(frame, self.plan.join_keys)
         requested = self._requested(frame)
-        keys = [entity_keys(group, frame) for group in self._groups]
+        prepared = self._plan
+        keys = [entity_keys(group, frame) for group in prepared.groups]
         found = await store.read(
-            [HashRead(each.keys, group.fields) for each, group in zip(keys, self._groups, strict=True)]
+            [HashRead(each.keys, group.fields) for each, group in zip(keys, prepared.groups, strict=True)]
         )
+        stored = [Replies.of(*each) for each in zip(prepared.groups, keys, found, strict=True)]
+        age_seconds = self._ages(stored, frame.rows, now)
         limit = youngest(self._max_age_seconds, max_age_seconds)
-        features: dict[str, FeatureColumn] = {}
-        age_seconds: dict[str, npt.NDArray[np.float64]] = {}
-        for group, each, replies in zip(self._groups, keys, found, strict=True):
-            for view in group.views:
-                age = self._ages(view, each, replies, now)
-                age_seconds[view.view.alias] = age[each.rows]
-                for column in self._columns(view, each, replies, age, limit):
-                    features[column.name] = column
-        if self._on_demand:
-            await self._compute(frame, requested, features)
-        ordered = [features[name] for name in self.plan.features]
-        return Lookup(frame.rows, ordered, {view.alias: age_seconds[view.alias] for view in self.plan.views}, now)
+        limits = prepared.limits if limit is None else np.minimum(prepared.limits, limit)
+        doubt = None if (age_seconds <= limits).all() else (age_seconds, limits)
+        blocks = [self._block(each, stored, frame.rows, doubt) for each in prepared.blocks]
+        computed = await self._compute(frame, requested, blocks) if self._on_demand else ()
+        answered = [
+            made.only(block.answered)
+            for block, made in zip(prepared.blocks, blocks, strict=True)
+            if block.answered is None or block.answered.size
+        ]
+        return Lookup(frame.rows, answered, computed, self.plan.features, prepared.views, age_seconds, now)
 
-    def _ages(
-        self, view: ViewSlots, keys: EntityKeys, replies: Sequence[HashValues], now: datetime
-    ) -> npt.NDArray[np.float64]:
-        """By key, and NaN for the key that no row has."""
-        stamps = decode_stamps([*[reply[view.stamp] for reply in replies], None])
-        return ages(stamps, microseconds(now))
+    def _ages(self, stored: Sequence[Replies], rows: int, now: datetime) -> Ages:
+        """(views, rows), each as old as its key's event time."""
+        places = [
+            (each, stamp) for each, group in zip(stored, self._plan.groups, strict=True) for stamp in group.stamps
+        ]
+        flat = decode_stamps([values[stamp.field] for each, stamp in places for values in each.values])
+        by_key = ages(flat, microseconds(now))
+        by_row = np.empty((len(places), rows))
+        start = 0
+        for each, stamp in places:
+            stop = start + len(each.values)
+            by_row[stamp.view] = by_key[start:stop][each.rows]
+            start = stop
+        return by_row
 
-    def _columns(
-        self,
-        view: ViewSlots,
-        keys: EntityKeys,
-        replies: Sequence[HashValues],
-        age_seconds: npt.NDArray[np.float64],
-        max_age_seconds: float | None,
-    ) -> Iterator[FeatureColumn]:
-        limit = youngest(view.view.ttl_seconds, max_age_seconds)
-        for block in view.blocks:
-            values, states = self._decoded(view, block, replies)
-            by_row = np.ascontiguousarray(values[:, keys.rows])
-            states = np.ascontiguousarray(judged(states, age_seconds, limit)[:, keys.rows])
-            complete = bool((states == Status.PRESENT).all())
-            for feature, value, state in zip(block.features, by_row, states, strict=True):
-                column = Column(DATA_TYPES[feature.type], value) if complete else filled(feature, value, state)
-                yield FeatureColumn(feature.name, view.view.alias, column, state)
+    def _block(
+        self, block: Block, stored: Sequence[Replies], rows: int, doubt: tuple[Ages, Ages] | None
+    ) -> FeatureBlock:
+        """The features of *block*, judged by ages and limits of all views where those are in *doubt*."""
+        values, states = self._decoded(block, stored, rows)
+        if doubt is not None:
+            age_seconds, limits = doubt
+            states = judged(states, age_seconds[block.views], limits[block.views])
+        type = DATA_TYPES[block.type]
+        present = states == Status.PRESENT
+        if present.all():
+            return FeatureBlock(block.names, block.aliases, type, values, None, None)
+        valid = present | block.declared
+        complete = np.where(present, values, block.fills)
+        return FeatureBlock(block.names, block.aliases, type, complete, None if valid.all() else valid, states)
 
-    def _decoded(self, view: ViewSlots, block: Block, replies: Sequence[HashValues]) -> tuple[Array, States]:
-        """(features, keys + 1) values and states of *block*; the last is the key that no row has."""
-        width = len(block.features)
-        start, stop = block.start, block.stop
-        flat = [value for reply in replies for value in reply[start:stop]] + [None] * width
+    def _decoded(self, block: Block, stored: Sequence[Replies], rows: int) -> tuple[Array, States]:
+        """(features, rows) values and states; each key is decoded once, whatever the number of its rows."""
+        flat: list[bytes | None] = []
+        for segment in block.segments:
+            for values in stored[segment.group].values:
+                flat += values[segment.start : segment.stop]
         try:
-            values, states = decode(block.type, flat)
+            found, states = decode(block.type, flat)
         except StoredValueError as error:
-            feature = block.features[error.index % width].name
-            raise FailedPrecondition(
-                "ERROR_REASON_MODEL_FAILED",
-                f"feature {feature!r} of view {view.view.name!r}, defined as {block.type}, {error.reason};"
-                " materialise the view again",
-                bundleId=self._bundle_id,
-                stage="features",
-                feature=feature,
-            ) from None
-        shape = (len(replies) + 1, width)
-        return values.reshape(shape).T, states.reshape(shape).T
+            raise self._misfit(block, stored, error) from None
+        if rows == 1:  # Then every group has one key, and all stands where it belongs.
+            return found.reshape(-1, 1), states.reshape(-1, 1)
+        return _spread(block, stored, rows, found), _spread(block, stored, rows, states)
+
+    def _misfit(self, block: Block, stored: Sequence[Replies], error: StoredValueError) -> FailedPrecondition:
+        index = error.index
+        for segment in block.segments:
+            size = segment.width * len(stored[segment.group].values)
+            if index < size:
+                break
+            index -= size
+        position = segment.first + index % segment.width
+        feature, view = block.names[position], self.plan.views[block.views[position]].name
+        return FailedPrecondition(
+            "ERROR_REASON_MODEL_FAILED",
+            f"feature {feature!r} of view {view!r}, defined as {block.type}, {error.reason};"
+            " materialise the view again",
+            bundleId=self._bundle_id,
+            stage="features",
+            feature=feature,
+        )
 
     def _requested(self, frame: Frame) -> dict[str, Column]:
         """What on-demand views take from the caller."""
@@ -137,9 +159,13 @@ class FeatureReader:
             )
         return columns
 
-    async def _compute(self, frame: Frame, requested: Mapping[str, Column], features: dict[str, FeatureColumn]) -> None:
-        """Add the on-demand features; their functions may take a while, so they run beside the loop."""
+    async def _compute(
+        self, frame: Frame, requested: Mapping[str, Column], blocks: Sequence[FeatureBlock]
+    ) -> list[FeatureColumn]:
+        """The on-demand features; their functions may take a while, so they run beside the loop."""
+        features = {each.name: each for block in blocks for each in block.features()}
         keys = {key.column: python_values(frame.columns[key.column], key.type) for key in self.plan.join_keys}
+        computed: list[FeatureColumn] = []
         for view in self._on_demand:
             values: dict[str, list[Any]] = dict(keys)
             for given in view.plan.inputs:
@@ -150,20 +176,42 @@ class FeatureReader:
                     values[given.name] = python_values(column, given.type)
             for made in await asyncio.to_thread(view.compute, values, frame.rows):
                 features[made.name] = made
+                computed.append(made)
+        answered = frozenset(self.plan.features)
+        return [each for each in computed if each.name in answered]
 
 
-def filled(feature: FeaturePlan, values: Array, states: States) -> Column:
-    """The column a model is given: the default where a value cannot be trusted, else nothing there."""
-    type = DATA_TYPES[feature.type]
-    present = states == Status.PRESENT
-    if present.all():
-        return Column(type, values)
-    complete = np.array(values, dtype=type.numpy)
-    if feature.default is not None:
-        complete[~present] = feature.default
-        return Column(type, complete)
-    complete[~present] = np.nan if complete.dtype.kind == "f" else type.empty
-    return Column(type, complete, present)
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """What the store said of one group.
+
+    Attributes:
+        values: one a key, and last, where rows have no key, what nobody has.
+        rows: (rows,) which of them is each row's.
+    """
+
+    values: Sequence[HashValues]
+    rows: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(cls, group: KeyGroup, keys: EntityKeys, found: Sequence[HashValues]) -> Replies:
+        """The replies *found* for *keys*."""
+        if not keys.incomplete:
+            return cls(found, keys.rows)
+        return cls([*found, [None] * len(group.fields)], keys.rows)
+
+
+def _spread(block: Block, stored: Sequence[Replies], rows: int, by_key: Array) -> Array:
+    """(features, rows) of what was decoded key by key, segment by segment."""
+    spread = np.empty((len(block.features), rows), dtype=by_key.dtype)
+    start = 0
+    for segment in block.segments:
+        replies, width = stored[segment.group], segment.width
+        stop = start + len(replies.values) * width
+        table = by_key[start:stop].reshape(-1, width)
+        spread[segment.first : segment.first + width] = table[replies.rows].T
+        start = stop
+    return spread
 
 
 _WIDENS = {

@@ -1,37 +1,29 @@
-"""A read plan made ready for its lookups: which hashes to ask, for which fields, and where each value stands."""
+"""A read plan made ready for its lookups: which hashes to ask, for which fields, and where each value goes."""
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from predmesh_bundle.read_plan import FeaturePlan, FeatureType, JoinKey, ReadPlan, ViewPlan
+from predmesh_frame.columns import DataType, object_array
 
 from predmesh_features.feast_layout import ENTITYLESS, feature_field, key_order, key_prefix, stamp_field
 
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Features of one view and one type, which stand side by side among the fields and are decoded together."""
-
-    type: FeatureType
-    start: int
-    features: tuple[FeaturePlan, ...]
-
-    @property
-    def stop(self) -> int:
-        """Position after the last one."""
-        return self.start + len(self.features)
+DATA_TYPES = {type: DataType[type.name] for type in FeatureType}
+"""Types of columns by those of features."""
 
 
 @dataclass(frozen=True, slots=True)
-class ViewSlots:
-    """Where the values of one view stand among the fields of its group."""
+class Stamp:
+    """Where the event time of one view stands among the fields of its group, and the view among those of the plan."""
 
-    view: ViewPlan
-    blocks: tuple[Block, ...]
-    stamp: int
+    view: int
+    field: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +35,14 @@ class KeyGroup:
         prefix: what stands before the values in every key.
         project: what stands after them.
         fields: names of all fields to read.
-        views: the views, with the places of their values.
+        stamps: where the event times of its views stand.
     """
 
     join_keys: tuple[JoinKey, ...]
     prefix: bytes
     project: bytes
     fields: tuple[bytes, ...]
-    views: tuple[ViewSlots, ...]
+    stamps: tuple[Stamp, ...]
 
     @property
     def entityless(self) -> bool:
@@ -58,27 +50,137 @@ class KeyGroup:
         return self.join_keys == ENTITYLESS
 
 
-def key_groups(plan: ReadPlan) -> tuple[KeyGroup, ...]:
-    """The hashes to read for *plan*, as few as there are."""
-    by_keys: dict[tuple[JoinKey, ...], list[ViewPlan]] = {}
-    for view in plan.views:
-        by_keys.setdefault(key_order(view.join_keys), []).append(view)
-    return tuple(_group(plan.project, keys, views) for keys, views in by_keys.items())
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The part of a block that one group's hashes hold.
+
+    Attributes:
+        group: position of the group.
+        start: position of the first value among the group's fields.
+        stop: position after the last one.
+        first: position of the first feature in the block.
+    """
+
+    group: int
+    start: int
+    stop: int
+    first: int
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return self.stop - self.start
 
 
-def _group(project: str, keys: tuple[JoinKey, ...], views: Sequence[ViewPlan]) -> KeyGroup:
-    fields: list[bytes] = []
-    slots = [_slots(view, fields) for view in views]
-    return KeyGroup(keys, key_prefix(keys), project.encode(), tuple(fields), tuple(slots))
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """All features of one type, whatever their views: they are decoded together.
+
+    Attributes:
+        type: of every value.
+        features: in the order of the segments.
+        names: of the features.
+        aliases: name of each feature's view, as answers tell it.
+        views: (features,) position of each feature's view in the plan.
+        segments: where the values come from.
+        fills: (features, 1) what stands where a value cannot be trusted.
+        declared: (features, 1) whether that is a declared default.
+        answered: positions of the features that lookups answer with; None when all are.
+    """
+
+    type: FeatureType
+    features: tuple[FeaturePlan, ...]
+    names: tuple[str, ...]
+    aliases: tuple[str, ...]
+    views: npt.NDArray[np.intp]
+    segments: tuple[Segment, ...]
+    fills: npt.NDArray[Any]
+    declared: npt.NDArray[np.bool_]
+    answered: npt.NDArray[np.intp] | None
 
 
-def _slots(view: ViewPlan, fields: list[bytes]) -> ViewSlots:
-    """The slots of *view*, whose fields are added to *fields*."""
-    blocks = []
-    ordered = sorted(view.features, key=lambda feature: feature.type)
-    for type, features in itertools.groupby(ordered, key=lambda feature: feature.type):
-        block = Block(type, len(fields), tuple(features))
-        fields += [feature_field(view.name, feature.name) for feature in block.features]
-        blocks.append(block)
-    fields.append(stamp_field(view.name))
-    return ViewSlots(view, tuple(blocks), len(fields) - 1)
+@dataclass(frozen=True, slots=True, eq=False)
+class LookupPlan:
+    """What a lookup needs of a read plan.
+
+    Attributes:
+        groups: the hashes to read, as few as there are.
+        blocks: what to make of them.
+        views: names of the views, as answers tell them.
+        limits: (views, 1) oldest age in seconds at which a view's values count.
+    """
+
+    groups: tuple[KeyGroup, ...]
+    blocks: tuple[Block, ...]
+    views: tuple[str, ...]
+    limits: npt.NDArray[np.float64]
+
+
+def lookup_plan(plan: ReadPlan) -> LookupPlan:
+    """*plan*, made ready."""
+    positions: dict[tuple[JoinKey, ...], list[int]] = {}
+    for position, view in enumerate(plan.views):
+        positions.setdefault(key_order(view.join_keys), []).append(position)
+    placed = [_placed(plan.views, each) for each in positions.values()]
+    groups = tuple(
+        KeyGroup(keys, key_prefix(keys), plan.project.encode(), *_fields(plan.views, features, positions[keys]))
+        for keys, features in zip(positions, placed, strict=True)
+    )
+    types = sorted({feature.type for features in placed for _, feature in features})
+    limits = [[math.inf if view.ttl_seconds is None else view.ttl_seconds] for view in plan.views]
+    aliases = tuple(view.alias for view in plan.views)
+    return LookupPlan(
+        groups,
+        tuple(_block(type, placed, aliases, frozenset(plan.features)) for type in types),
+        aliases,
+        np.array(limits, dtype=np.float64).reshape(-1, 1),
+    )
+
+
+_Placed = list[tuple[int, FeaturePlan]]
+"""Features with the positions of their views, in the order of a group's fields."""
+
+
+def _placed(views: Sequence[ViewPlan], positions: Sequence[int]) -> _Placed:
+    """Those of one type side by side."""
+    features = [(position, feature) for position in positions for feature in views[position].features]
+    return sorted(features, key=lambda each: each[1].type)
+
+
+def _fields(
+    views: Sequence[ViewPlan], features: _Placed, positions: Sequence[int]
+) -> tuple[tuple[bytes, ...], tuple[Stamp, ...]]:
+    fields = [feature_field(views[position].name, feature.name) for position, feature in features]
+    stamps = tuple(Stamp(position, len(fields) + index) for index, position in enumerate(positions))
+    return (*fields, *(stamp_field(views[position].name) for position in positions)), stamps
+
+
+def _block(type: FeatureType, groups: Sequence[_Placed], aliases: Sequence[str], answered: frozenset[str]) -> Block:
+    found: _Placed = []
+    segments = []
+    for group, features in enumerate(groups):
+        start = sum(feature.type < type for _, feature in features)
+        mine = [each for each in features if each[1].type == type]
+        if mine:
+            segments.append(Segment(group, start, start + len(mine), len(found)))
+            found += mine
+    wanted = [index for index, (_, feature) in enumerate(found) if feature.name in answered]
+    return Block(
+        type,
+        tuple(feature for _, feature in found),
+        tuple(feature.name for _, feature in found),
+        tuple(aliases[position] for position, _ in found),
+        np.array([position for position, _ in found], dtype=np.intp),
+        tuple(segments),
+        _fills(type, [feature.default for _, feature in found]),
+        np.array([[feature.default is not None] for _, feature in found], dtype=np.bool_),
+        None if len(wanted) == len(found) else np.array(wanted, dtype=np.intp),
+    )
+
+
+def _fills(type: FeatureType, defaults: Sequence[Any]) -> npt.NDArray[Any]:
+    dtype = DATA_TYPES[type].numpy
+    nothing = math.nan if dtype.kind == "f" else DATA_TYPES[type].empty
+    values = [nothing if default is None else default for default in defaults]
+    shape = (len(values), 1)
+    return object_array(values, shape) if dtype.hasobject else np.array(values, dtype=dtype).reshape(shape)

@@ -13,7 +13,7 @@ from predmesh_frame.columns import Column, FrameError, moment
 from predmesh_rpc.errors import FailedPrecondition
 
 from predmesh_features.domain import FeatureColumn, Status
-from predmesh_features.stored_values import DATA_TYPES
+from predmesh_features.lookup_plan import DATA_TYPES
 
 Values = Mapping[str, list[Any]]
 """Python values by name, as Feast hands them to functions: None where absent, timestamps as aware datetimes."""

@@ -14,7 +14,7 @@ from predmesh_features.domain import HashWrite
 from predmesh_features.entity_keys import check_keys, entity_keys
 from predmesh_features.feast_layout import feature_field, stamp_field
 from predmesh_features.looking_up import fitted
-from predmesh_features.lookup_plan import key_groups
+from predmesh_features.lookup_plan import lookup_plan
 from predmesh_features.stored_values import encode, encode_stamp
 
 
@@ -52,7 +52,7 @@ def hash_writes(plan: ReadPlan, view: ViewPlan, frame: Frame, event_nanos: Seque
     check_keys(frame, view.join_keys)
     features = (*view.features, *view.unread)
     columns = _columns(view, features, frame)
-    (group,) = key_groups(ReadPlan(**{**_fields(plan), "views": (view,), "on_demand": (), "features": ()}))
+    (group,) = lookup_plan(ReadPlan(**{**_fields(plan), "views": (view,), "on_demand": (), "features": ()})).groups
     keys = entity_keys(group, frame)
     if (keys.rows == len(keys.keys)).any():
         raise _invalid([Violation(key.column, "is absent in a row") for key in view.join_keys])

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from predmesh.features.v1 import feature_service_pb2 as pb
 from predmesh.features.v1.feature_service_pb2_grpc import FeatureServiceServicer as Generated
 from predmesh.type.v1 import frame_pb2
 from predmesh_bundle.clock import Clock
 from predmesh_bundle.read_plan import FeatureType, ReadPlan
+from predmesh_frame.blocks import ColumnBlock
 from predmesh_frame.columns import FrameError, microseconds
 from predmesh_frame.frames import Frame
-from predmesh_frame.wire import column_to_proto, frame_from_proto
+from predmesh_frame.wire import block_to_proto, column_to_proto, frame_from_proto
 from predmesh_rpc.errors import InvalidInput, Violation
 
 from predmesh_features.catalogue import Catalogue
-from predmesh_features.domain import FeatureColumn, Lookup, OnlineStore
+from predmesh_features.domain import FeatureBlock, FeatureColumn, Lookup, OnlineStore, Status
+from predmesh_features.lookup_plan import DATA_TYPES
 from predmesh_features.pushing import find_view, hash_writes
-from predmesh_features.stored_values import DATA_TYPES
 
 MAX_ROWS = 10_000
 """Rows of one call."""
+
+_PRESENT = bytes([Status.PRESENT])
 
 
 class FeatureServicer(Generated):
@@ -81,17 +84,21 @@ def frame_of(message: frame_pb2.Frame, field: str) -> Frame:
 
 def lookup_to_proto(lookup: Lookup) -> pb.LookupFeaturesResponse:
     """The answer that says *lookup*."""
-    clock_time = Timestamp()
-    clock_time.FromDatetime(lookup.clock_time)
-    return pb.LookupFeaturesResponse(
-        rows=lookup.rows,
-        features=[_feature_to_proto(feature) for feature in lookup.features],
-        ages=[
-            pb.FeatureViewAges(feature_view=view, age_seconds=ages.tolist())
-            for view, ages in lookup.age_seconds.items()
-        ],
-        clock_time=clock_time,
+    single = [each for block in lookup.blocks if not block.type.packs for each in block.features()]
+    single += lookup.computed
+    packed = [block for block in lookup.blocks if block.type.packs]
+    response = pb.LookupFeaturesResponse(
+        features=frame_pb2.Frame(
+            rows=lookup.rows,
+            columns=[column_to_proto(each.name, each.column) for each in single],
+            blocks=[block_to_proto(ColumnBlock(each.names, each.type, each.values, each.valid)) for each in packed],
+        ),
+        statuses=_statuses(lookup, single, packed),
+        feature_views=lookup.views,
+        age_seconds=lookup.ages.ravel().tolist(),
     )
+    response.clock_time.FromDatetime(lookup.clock_time)
+    return response
 
 
 def plan_to_proto(bundle_id: str, plan: ReadPlan) -> pb.FeatureServiceDescription:
@@ -111,9 +118,14 @@ def plan_to_proto(bundle_id: str, plan: ReadPlan) -> pb.FeatureServiceDescriptio
     )
 
 
-def _feature_to_proto(feature: FeatureColumn) -> pb.FeatureColumn:
-    column = column_to_proto(feature.name, feature.column)
-    return pb.FeatureColumn(column=column, statuses=feature.statuses.tobytes(), feature_view=feature.view)
+def _statuses(lookup: Lookup, single: Sequence[FeatureColumn], packed: Sequence[FeatureBlock]) -> bytes:
+    """One byte a value, *single* features first; none when every value is there."""
+    computed = all((each.statuses == Status.PRESENT).all() for each in lookup.computed)
+    if computed and all(block.statuses is None for block in lookup.blocks):
+        return b""
+    parts = [each.statuses.tobytes() for each in single]
+    parts += [_PRESENT * block.values.size if block.statuses is None else block.statuses.tobytes() for block in packed]
+    return b"".join(parts)
 
 
 def _type(type: FeatureType) -> Any:

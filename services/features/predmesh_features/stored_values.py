@@ -10,15 +10,12 @@ from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 from predmesh.features.v1.stored_value_pb2 import StoredValue
 from predmesh_bundle.read_plan import FeaturePlan, FeatureType
-from predmesh_frame.columns import DataType
 
 from predmesh_features.domain import NEVER, Array, States, Status
+from predmesh_features.lookup_plan import DATA_TYPES
 
 Stored = Sequence[bytes | None]
 """Values as the store gives them: None where there is no such field, no bytes where Feast wrote null."""
-
-DATA_TYPES = {type: DataType[type.name] for type in FeatureType}
-"""Types of columns by those of features."""
 
 _MICROS = 1_000_000
 _LATEST = int(np.iinfo(np.int64).max)

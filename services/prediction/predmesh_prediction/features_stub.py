@@ -28,11 +28,11 @@ class StubFeatures:
         if max_age_seconds is not None:
             request.max_age.CopyFrom(_duration(max_age_seconds))
         response = await asked("features", self._stub.LookupFeatures(request))
-        if response.rows != keys.rows:
-            raise unreadable("features", FrameError("", f"{response.rows} rows where {keys.rows} were asked for"))
-        columns = WireColumns("features", [each.column for each in response.features], keys.rows)
-        down = any(_UNAVAILABLE in each.statuses for each in response.features)
-        return Looked(Frame(keys.rows, columns), down)
+        rows = response.features.rows
+        if rows != keys.rows:
+            raise unreadable("features", FrameError("", f"{rows} rows where {keys.rows} were asked for"))
+        columns = WireColumns("features", response.features)
+        return Looked(Frame(rows, columns), _UNAVAILABLE in response.statuses)
 
 
 def _duration(seconds: float) -> duration_pb2.Duration:

@@ -148,10 +148,10 @@ class Graph:
         return looked.features
 
     def _complete(self, looked: Looked) -> Looked:
-        for feature in self._features:
-            if feature.name not in looked.features.columns:
-                text = f"features did not answer with {feature.name!r}; was the bundle deployed whole?"
-                raise DependencyDown("ERROR_REASON_STAGE_DOWN", text, stage="features")
+        missing = [each.name for each in self._features if each.name not in looked.features.columns]
+        if missing:
+            text = f"features did not answer with {missing[0]!r}; was the bundle deployed whole?"
+            raise DependencyDown("ERROR_REASON_STAGE_DOWN", text, stage="features")
         return looked
 
     def _stand_in(self, batch: Travelled, keys: Frame, reason: str) -> Frame:

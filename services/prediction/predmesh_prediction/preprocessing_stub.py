@@ -12,7 +12,7 @@ from predmesh_frame.wire import tensor_from_proto
 
 from predmesh_prediction.asking import asked, unreadable
 from predmesh_prediction.domain import Tensors
-from predmesh_prediction.wire_columns import joined_proto
+from predmesh_prediction.wire_columns import add_joined
 
 
 class StubPreprocessing:
@@ -23,7 +23,8 @@ class StubPreprocessing:
 
     async def transform(self, bundle_id: str, frames: Sequence[Frame]) -> Tensors:
         """The tensors of the rows that *frames* hold side by side. Raises PredmeshError."""
-        request = pb.TransformRequest(bundle_id=bundle_id, frame=joined_proto(frames))
+        request = pb.TransformRequest(bundle_id=bundle_id)
+        add_joined(request.frame, frames)
         response = await asked("preprocessing", self._stub.Transform(request))
         try:
             return dict(tensor_from_proto(each) for each in response.tensors)

@@ -3,53 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 from predmesh.type.v1 import frame_pb2
 from predmesh_frame import Column, Frame, FrameError
-from predmesh_frame.wire import column_from_proto, column_to_proto
+from predmesh_frame.wire import column_to_proto, frame_from_proto
 
 from predmesh_prediction.asking import unreadable
 
 
 class WireColumns(Mapping[str, Column]):
-    """The columns of *messages*, by name.
+    """The columns of a frame that *stage* answered with, by name.
 
     Attributes:
-        messages: by name, in the order in which they came.
+        message: the frame.
+        names: of all its columns, in the order in which they came.
     """
 
-    def __init__(self, stage: str, messages: Sequence[frame_pb2.Column], rows: int) -> None:
-        self.messages = {each.name: each for each in messages}
+    def __init__(self, stage: str, message: frame_pb2.Frame) -> None:
+        self.message = message
+        single = (column.name for column in message.columns)
+        self.names = frozenset(chain(single, *(block.names for block in message.blocks)))
         self._stage = stage
-        self._rows = rows
-        self._read: dict[str, Column] = {}
+        self._read: Mapping[str, Column] | None = None
 
     def __getitem__(self, name: str) -> Column:
-        """The column of that name. Raises DependencyDown when it cannot be read."""
-        if name not in self._read:
-            try:
-                self._read[name] = column_from_proto(self.messages[name], self._rows)
-            except FrameError as error:
-                raise unreadable(self._stage, error) from None
-        return self._read[name]
+        """The column of that name. Raises DependencyDown when the frame cannot be read."""
+        return self._columns()[name]
 
     def __contains__(self, name: object) -> bool:
-        # The inherited one would read the column.
-        return name in self.messages
+        # The inherited one would read the columns.
+        return name in self.names
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.messages)
+        return iter(self._columns())
 
     def __len__(self) -> int:
-        return len(self.messages)
+        return len(self.names)
+
+    def _columns(self) -> Mapping[str, Column]:
+        if self._read is None:
+            try:
+                self._read = frame_from_proto(self.message).columns
+            except FrameError as error:
+                raise unreadable(self._stage, error) from None
+        return self._read
 
 
-def joined_proto(frames: Sequence[Frame]) -> frame_pb2.Frame:
-    """The message of all columns of *frames*, which have the same rows; of a name that is there twice, the last."""
-    messages: dict[str, frame_pb2.Column] = {}
-    for frame in frames:
-        if isinstance(frame.columns, WireColumns):
-            messages |= frame.columns.messages
-        else:
-            messages |= {name: column_to_proto(name, column) for name, column in frame.columns.items()}
-    return frame_pb2.Frame(rows=frames[0].rows, columns=messages.values())
+def add_joined(message: frame_pb2.Frame, frames: Sequence[Frame]) -> None:
+    """Fill *message* with all columns of *frames*, of the same rows; of a name that is there twice, the last."""
+    message.rows = frames[0].rows
+    taken: frozenset[str] = frozenset()
+    for frame in reversed(frames):
+        columns = frame.columns
+        if isinstance(columns, WireColumns) and taken.isdisjoint(columns.names):
+            message.MergeFrom(columns.message)
+            taken |= columns.names
+            continue
+        message.columns.extend([column_to_proto(name, column) for name, column in columns.items() if name not in taken])
+        taken |= columns.keys()

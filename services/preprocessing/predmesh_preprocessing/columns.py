@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from predmesh_frame import Column
+from predmesh_frame.blocks import ColumnBlock
 from predmesh_frame.columns import Array
 from predmesh_rpc.errors import InvalidInput, Violation
 
@@ -38,6 +40,22 @@ def array_of(name: str, column: Column, dtype: np.dtype[Any]) -> Array:
         values = column.values.astype(dtype, copy=False)
         return values if absent is None else _filled(values, absent, _nothing(name, dtype))
     return column.values if absent is None else _filled(column.values, absent, column.type.empty)
+
+
+def arrays_of(block: ColumnBlock, rows: npt.NDArray[np.intp] | None, dtype: np.dtype[Any]) -> Array:
+    """(columns, rows) values of the block's columns at *rows*, or of all, as *dtype*, which must be fit for them.
+
+    Raises:
+        InvalidInput: a value is missing, and *dtype* has nothing to say so.
+    """
+    values = (block.values if rows is None else block.values[rows]).astype(dtype, copy=False)
+    if block.valid is None:
+        return values
+    valid = block.valid if rows is None else block.valid[rows]
+    if valid.all():
+        return values
+    first = int(valid.all(axis=1).argmin())
+    return _filled(values, ~valid, _nothing(block.names[first if rows is None else rows[first]], dtype))
 
 
 def shaped(array: Array, row_shape: Sequence[int]) -> Array:

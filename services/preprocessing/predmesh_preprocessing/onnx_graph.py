@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 from predmesh_bundle.nearest import hint
 from predmesh_bundle.schema import TensorSpec
 from predmesh_frame import Frame
+from predmesh_frame.blocks import BlockColumns, ColumnBlock
 from predmesh_frame.columns import Array
 
-from predmesh_preprocessing.columns import array_of, shaped, unfit
+from predmesh_preprocessing.columns import array_of, arrays_of, shaped, unfit
 from predmesh_preprocessing.domain import ColumnSpec, Tensors, Unusable
 
 ERRORS_ONLY = 3
+MOST_LAYOUTS = 64
+"""Layouts of blocks that are kept; callers that send ever new ones cost no memory."""
 DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(bool)": np.dtype(np.bool_),
     "tensor(int8)": np.dtype(np.int8),
@@ -45,6 +49,28 @@ class Feed:
     row_shape: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockFeed:
+    """How graph inputs of one kind are fed from a block of columns.
+
+    Attributes:
+        names: of the inputs.
+        rows: where their columns stand in the block; None where they are the whole block.
+        dtype: what the graph takes.
+        row_shape: of one row.
+    """
+
+    names: tuple[str, ...]
+    rows: npt.NDArray[np.intp] | None
+    dtype: np.dtype[Any]
+    row_shape: tuple[int, ...]
+
+    def fed(self, block: ColumnBlock) -> Iterator[tuple[str, Array]]:
+        """Each input's name and array; the arrays are rows of one."""
+        arrays = arrays_of(block, self.rows, self.dtype)
+        return zip(self.names, arrays.reshape(*arrays.shape, *self.row_shape), strict=True)
+
+
 class OnnxGraph:
     """A graph, run by ONNX Runtime on the calling thread."""
 
@@ -69,14 +95,31 @@ class OnnxGraph:
             raise Unusable(f"{path.name}: {'; '.join(problems)}")
         self._feeds = [_feed(node, known[node.name]) for node in self._session.get_inputs()]
         self._names = [spec.name for spec in tensors]
+        self._block_feeds: dict[tuple[str, ...], list[BlockFeed]] = {}
 
     def transform(self, frame: Frame) -> Tensors:
         """The graph's outputs for *frame*."""
-        fed = {feed.name: _fed(feed, frame) for feed in self._feeds}
+        fed: dict[str, Array] = {}
+        if isinstance(frame.columns, BlockColumns):
+            for block in frame.columns.blocks:
+                for block_feed in self._feeds_of(block.names):
+                    fed.update(block_feed.fed(block))
+        for feed in self._feeds:
+            if feed.name not in fed:
+                fed[feed.name] = _fed(feed, frame)
         return dict(zip(self._names, self._session.run(self._names, fed), strict=True))
 
     def close(self) -> None:
         """The session goes with the object."""
+
+    def _feeds_of(self, names: tuple[str, ...]) -> list[BlockFeed]:
+        """How a block of columns *names* feeds the graph; worked out once, for every call brings the same blocks."""
+        found = self._block_feeds.get(names)
+        if found is None:
+            if len(self._block_feeds) >= MOST_LAYOUTS:
+                self._block_feeds.clear()
+            found = self._block_feeds[names] = _block_feeds(names, self._feeds)
+        return found
 
 
 def _session(path: Path) -> ort.InferenceSession:
@@ -112,6 +155,23 @@ def _row_shape(node: ort.NodeArg, spec: ColumnSpec) -> tuple[int, ...]:
         return (1,)
     fixed = tuple(size for size in node.shape[1:] if isinstance(size, int))
     return fixed if len(fixed) == len(node.shape) - 1 else spec.row_shape
+
+
+def _block_feeds(names: tuple[str, ...], feeds: Sequence[Feed]) -> list[BlockFeed]:
+    places = {name: place for place, name in enumerate(names)}
+    kinds: dict[tuple[np.dtype[Any], tuple[int, ...]], list[int]] = {}
+    for feed in feeds:
+        if feed.name in places:
+            kinds.setdefault((feed.dtype, feed.row_shape), []).append(places[feed.name])
+    return [_block_feed(names, sorted(found), *kind) for kind, found in kinds.items()]
+
+
+def _block_feed(
+    names: tuple[str, ...], places: Sequence[int], dtype: np.dtype[Any], row_shape: tuple[int, ...]
+) -> BlockFeed:
+    if len(places) == len(names):
+        return BlockFeed(names, None, dtype, row_shape)
+    return BlockFeed(tuple(names[place] for place in places), np.array(places, dtype=np.intp), dtype, row_shape)
 
 
 def _fed(feed: Feed, frame: Frame) -> Array:

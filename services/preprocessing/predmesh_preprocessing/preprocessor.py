@@ -76,7 +76,7 @@ class Preprocessor:
             TooMuch, DeadlineExceeded: as `Workers.run`.
         """
         loaded, own = self._find(bundle_id)
-        rows = complete(frame, loaded.columns)
+        rows = complete(frame, loaded.columns) if own else loaded.fitting.complete(frame)
         workers = own or (self._graphs if frame.rows > self._inline_max_rows else None)
         if workers is None:
             return _computed(loaded, rows)

@@ -8,7 +8,7 @@ from predmesh_bundle.schema import Preprocessing, TensorSpec
 from predmesh_bundle.store import StoredBundle
 from predmesh_rpc.errors import PredmeshError
 
-from predmesh_preprocessing.domain import ColumnSpec, Transformer, Unusable, columns_of, conform, example
+from predmesh_preprocessing.domain import ColumnSpec, Fitting, Transformer, Unusable, columns_of, conform, example
 from predmesh_preprocessing.onnx_graph import OnnxGraph
 from predmesh_preprocessing.plugin import Plugin
 
@@ -21,6 +21,7 @@ class Loaded:
     columns: tuple[ColumnSpec, ...]
     tensors: tuple[TensorSpec, ...]
     transformer: Transformer
+    fitting: Fitting
 
 
 def open_transformer(stored: StoredBundle) -> Loaded | None:
@@ -33,7 +34,7 @@ def open_transformer(stored: StoredBundle) -> Loaded | None:
     if declared is None:
         return None
     columns, tensors = columns_of(stored), stored.bundle.inference.inputs
-    loaded = Loaded(stored.bundle_id, columns, tensors, _transformer(stored, declared, columns))
+    loaded = Loaded(stored.bundle_id, columns, tensors, _transformer(stored, declared, columns), Fitting(columns))
     try:
         _try(loaded)
     except Unusable:

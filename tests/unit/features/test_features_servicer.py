@@ -21,7 +21,7 @@ from predmesh_features.domain import Status
 from predmesh_features.servicer import FeatureServicer
 from predmesh_frame.columns import Column, DataType
 from predmesh_frame.frames import Frame
-from predmesh_frame.wire import column_from_proto, frame_to_proto
+from predmesh_frame.wire import frame_from_proto, frame_to_proto
 from predmesh_rpc.server import build
 from predmesh_rpc.settings import ServiceSettings
 from predmesh_testing.fake_store import FakeStore
@@ -68,6 +68,15 @@ def lookup(frame: Frame, **fields: Any) -> pb.LookupFeaturesRequest:
     return pb.LookupFeaturesRequest(bundle_id=BUNDLE, entity_keys=frame_to_proto(frame), **fields)
 
 
+def statuses(answer: pb.LookupFeaturesResponse) -> dict[str, list[int]]:
+    frame = frame_from_proto(answer.features)
+    assert len(answer.statuses) == frame.rows * len(frame.columns)
+    return {
+        name: list(answer.statuses[index * frame.rows : (index + 1) * frame.rows])
+        for index, name in enumerate(frame.columns)
+    }
+
+
 async def test_what_was_pushed_is_looked_up_with_age_and_status(stub: Any, asked: Asked, now: datetime) -> None:
     request = weather("EWR", "JFK", temperature=[9.5, None])
     for minutes in (10, 90):
@@ -75,14 +84,13 @@ async def test_what_was_pushed_is_looked_up_with_age_and_status(stub: Any, asked
     pushed = await stub.PushFeatures(request)
     assert (pushed.rows_written, pushed.rows_skipped) == (2, 0)
     answer = await stub.LookupFeatures(lookup(asked("EWR", "JFK", "LGA")))
-    first = answer.features[0]
-    assert (first.column.name, first.feature_view) == ("temperature", "weather")
-    assert list(first.statuses) == [Status.PRESENT, Status.OUTSIDE_MAX_AGE, Status.NOT_FOUND]
-    assert column_from_proto(first.column, 3).to_list() == [9.5, 15.0, 15.0]
-    ages = {each.feature_view: list(each.age_seconds) for each in answer.ages}
-    assert ages["weather"][:2] == [600.0, 5400.0]
+    assert statuses(answer)["temperature"] == [Status.PRESENT, Status.OUTSIDE_MAX_AGE, Status.NOT_FOUND]
+    assert frame_from_proto(answer.features).columns["temperature"].to_list() == [9.5, 15.0, 15.0]
+    assert list(answer.feature_views) == ["weather", "runways", "route"]
+    assert answer.age_seconds[:2] == [600.0, 5400.0]
+    assert len(answer.age_seconds) == 3 * 3
     assert answer.clock_time.ToDatetime(UTC) == now
-    assert answer.rows == 3
+    assert answer.features.rows == 3
 
 
 async def test_rows_pushed_without_a_time_are_of_now_and_not_again(stub: Any) -> None:
@@ -97,7 +105,7 @@ async def test_the_callers_maximum_age_counts(stub: Any, asked: Asked, now: date
     await stub.PushFeatures(request)
     limited = lookup(asked("EWR"))
     limited.max_age.FromSeconds(20)
-    assert list((await stub.LookupFeatures(limited)).features[0].statuses) == [Status.OUTSIDE_MAX_AGE]
+    assert statuses(await stub.LookupFeatures(limited))["temperature"] == [Status.OUTSIDE_MAX_AGE]
 
 
 async def test_what_is_served_is_listed(stub: Any, catalogue: Catalogue, plan: ReadPlan) -> None:

@@ -27,6 +27,7 @@ from predmesh.preprocessing.v1.preprocessing_service_pb2_grpc import (
     PreprocessingServiceServicer,
     add_PreprocessingServiceServicer_to_server,
 )
+from predmesh.type.v1 import frame_pb2
 from predmesh_bundle.generation import Generation, LiveModel
 from predmesh_bundle.read_plan import FeaturePlan, FeatureType, JoinKey, ReadPlan, ViewPlan
 from predmesh_bundle.schema import Bundle
@@ -213,15 +214,10 @@ class FakeFeatures(FeatureServiceServicer):
         if self.forgetful:
             del columns["delay"]
         status = features_pb.VALUE_STATUS_UNAVAILABLE if self.unavailable else features_pb.VALUE_STATUS_PRESENT
+        made = [column_to_proto(name, Column.of(DataType.DOUBLE, values)) for name, values in columns.items()]
         return features_pb.LookupFeaturesResponse(
-            rows=keys.rows,
-            features=[
-                features_pb.FeatureColumn(
-                    column=column_to_proto(name, Column.of(DataType.DOUBLE, values)),
-                    statuses=bytes([status]) * keys.rows,
-                )
-                for name, values in columns.items()
-            ],
+            features=frame_pb2.Frame(rows=keys.rows, columns=made),
+            statuses=bytes([status]) * keys.rows * len(columns),
         )
 
 
