@@ -16,8 +16,10 @@ from onnx import TensorProto, helper
 from predmesh_bundle.schema import Bundle
 from predmesh_bundle.store import StoredBundle
 from predmesh_frame import Column, DataType, Frame
+from predmesh_frame.blocks import ColumnBlock
 from predmesh_preprocessing.domain import Unusable
 from predmesh_preprocessing.transformers import Loaded, open_transformer
+from predmesh_rpc.errors import InvalidInput
 
 BUNDLE: dict[str, Any] = {
     "name": "delay",
@@ -115,6 +117,17 @@ def frame(rows: int = 3) -> Frame:
     return Frame(3, columns).take(np.arange(rows) % 3)
 
 
+def blocked(frame: Frame) -> Frame:
+    """*frame* with its numbers in blocks."""
+    single = {name: frame.columns[name] for name in ("carrier", "tail", "departure")}
+    seats, distance = frame.columns["seats"], frame.columns["distance"]
+    blocks = [
+        ColumnBlock(("distance",), DataType.DOUBLE, distance.values[np.newaxis], distance.mask[np.newaxis]),
+        ColumnBlock(("seats",), DataType.INT64, seats.values[np.newaxis]),
+    ]
+    return Frame.of_blocks(frame.rows, single, blocks)
+
+
 EXPECTED = np.array([[1, 100.5, 150, 5, 1], [2, np.nan, 0, 5, 0], [-1, 300, 3, 5, 1]], np.float32)
 
 
@@ -144,6 +157,35 @@ def loaded(bundle: StoredBundle) -> Iterator[Loaded]:
 def test_rows_become_the_models_tensor(loaded: Loaded):
     (x,) = loaded.transformer.transform(frame()).values()
     np.testing.assert_allclose(x.astype(np.float32), EXPECTED)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_columns_that_came_as_blocks_become_the_same_tensor(loaded: Loaded, rows: int):
+    (x,) = loaded.transformer.transform(blocked(frame(rows))).values()
+    np.testing.assert_allclose(x.astype(np.float32), EXPECTED[:rows])
+
+
+def test_what_fits_passes_as_it_is_and_what_does_not_is_still_refused(loaded: Loaded):
+    whole = blocked(frame())
+    assert loaded.fitting.complete(whole) is whole
+    assert loaded.fitting.complete(whole) is whole
+    tail = {"tail": whole.columns["tail"]}
+    assert set(loaded.fitting.complete(Frame(3, {**frame().columns})).columns) == set(whole.columns)
+    with pytest.raises(InvalidInput, match="carrier is missing"):
+        loaded.fitting.complete(Frame(3, tail))
+
+
+def test_an_integer_that_is_missing_in_a_block_is_refused_by_name(tmp_path: Path):
+    graph(tmp_path / "prepare.onnx")
+    found = open_transformer(stored(tmp_path, BUNDLE | {"preprocessing": {"onnx": "prepare.onnx"}}))
+    assert found is not None
+    whole = blocked(frame())
+    valid = np.array([[True] * 3, [True, False, True]])
+    values = np.stack([whole.columns["departure"].values, whole.columns["seats"].values])
+    hole = ColumnBlock(("departure", "seats"), DataType.INT64, values, valid)
+    single = {name: whole.columns[name] for name in ("carrier", "tail", "distance")}
+    with pytest.raises(InvalidInput, match="'seats' is missing"):
+        found.transformer.transform(Frame.of_blocks(3, single, [hole]))
 
 
 def test_rows_keep_their_order_however_many_there_are(loaded: Loaded):

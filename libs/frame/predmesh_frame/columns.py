@@ -55,7 +55,7 @@ class DataType(enum.IntEnum):
     @property
     def packs(self) -> bool:
         """Whether values travel as little-endian bytes; text and bytes do not."""
-        return self not in (DataType.STRING, DataType.BYTES)
+        return self not in _UNPACKED
 
     @property
     def empty(self) -> Any:
@@ -73,6 +73,7 @@ _NUMPY: dict[DataType, np.dtype[Any]] = {
     DataType.BYTES: np.dtype(object),
     DataType.TIMESTAMP: np.dtype("<i8"),
 }
+_UNPACKED = frozenset((DataType.STRING, DataType.BYTES))
 _EMPTY: dict[DataType, Any] = {DataType.STRING: "", DataType.BYTES: b"", DataType.BOOL: False}
 
 
@@ -166,7 +167,7 @@ def object_array(values: Sequence[Any], shape: tuple[int, ...]) -> Array:
     """
     array = np.empty(len(values), dtype=object)
     array[:] = values
-    return array.reshape(shape)
+    return array if len(shape) == 1 and shape[0] == len(array) else array.reshape(shape)
 
 
 def _plain(value: Any) -> Any:

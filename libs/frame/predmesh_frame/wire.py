@@ -24,6 +24,13 @@ _READABLE = {
     DataType.BYTES: "bytes",
     DataType.TIMESTAMP: "integers",
 }
+_LISTS: dict[str, Any] = {
+    "bools": frame_pb2.BoolValues,
+    "integers": frame_pb2.IntegerValues,
+    "doubles": frame_pb2.DoubleValues,
+    "strings": frame_pb2.StringValues,
+    "bytes": frame_pb2.BytesValues,
+}
 _TYPES = {int(type): type for type in DataType}
 
 
@@ -84,16 +91,20 @@ def block_from_proto(pb: frame_pb2.ColumnBlock, rows: int) -> ColumnBlock:
 
 def column_to_proto(name: str, column: Column, *, readable: bool = False) -> frame_pb2.Column:
     """The message of one column; an absent row holds zero, false, "" or no bytes unless it is packed."""
-    pb = frame_pb2.Column(name=name, type=column.type.value, row_shape=column.row_shape)  # type: ignore[arg-type]
-    if column.valid is not None and not column.valid.all():
-        pb.validity = column.valid.tobytes()
-    if column.type.packs and not readable:
-        pb.packed = np.ascontiguousarray(column.values, dtype=column.type.numpy).tobytes()
+    type, valid = column.type, column.valid
+    fields: dict[str, Any] = {}
+    if valid is not None and valid.all():
+        valid = None
+    if valid is not None:
+        fields["validity"] = valid.tobytes()
+    if column.values.ndim > 1:
+        fields["row_shape"] = column.row_shape
+    if not readable and type.packs:
+        fields["packed"] = np.ascontiguousarray(column.values, dtype=type.numpy).tobytes()
     else:
-        target = getattr(pb, _READABLE[column.type])
-        target.SetInParent()
-        target.values.extend(_filled(column).ravel().tolist())
-    return pb
+        kind = _READABLE[type]
+        fields[kind] = _LISTS[kind](values=_filled(column, valid).ravel().tolist())
+    return frame_pb2.Column(name=name, type=type.value, **fields)  # type: ignore[arg-type]
 
 
 def column_from_proto(pb: frame_pb2.Column, rows: int) -> Column:
@@ -107,9 +118,9 @@ def column_from_proto(pb: frame_pb2.Column, rows: int) -> Column:
     type = _TYPES.get(pb.type)
     if type is None:
         raise FrameError(pb.name, f"has no known type ({pb.type}); say DATA_TYPE_DOUBLE, DATA_TYPE_STRING, …")
-    if any(size < 1 for size in pb.row_shape):
-        raise FrameError(pb.name, f"row_shape {list(pb.row_shape)} has a dimension below 1")
     shape = (rows, *pb.row_shape)
+    if len(shape) > 1 and min(shape[1:]) < 1:
+        raise FrameError(pb.name, f"row_shape {list(pb.row_shape)} has a dimension below 1")
     kind = pb.WhichOneof("values")
     values = _unpacked(pb, type, shape) if kind == "packed" else _listed(pb, type, shape, kind)
     try:
@@ -146,11 +157,11 @@ def tensor_from_proto(pb: tensor_pb2.Tensor) -> tuple[str, Array]:
         raise FrameError(pb.name, error.reason) from None
 
 
-def _filled(column: Column) -> Array:
-    if column.valid is None or column.valid.all():
+def _filled(column: Column, valid: Mask | None) -> Array:
+    if valid is None:
         return column.values
     values = column.values.copy()
-    values[~column.valid] = column.type.empty
+    values[~valid] = column.type.empty
     return values
 
 

@@ -38,6 +38,9 @@ class Status(enum.IntEnum):
     UNAVAILABLE = 5
 
 
+_NOT_FOUND, _OUTSIDE = np.uint8(Status.NOT_FOUND), np.uint8(Status.OUTSIDE_MAX_AGE)
+
+
 @dataclass(frozen=True, slots=True)
 class HashRead:
     """The same fields of several hashes.
@@ -193,11 +196,11 @@ def ages(events: Instants, now: int) -> Ages:
 
 def judged(states: States, age_seconds: Ages, max_age_seconds: Ages | float | None) -> States:
     """The *states* of stored values (…, rows) once their ages, and how old they may be, are known."""
-    found = np.where(np.isnan(age_seconds), np.uint8(Status.NOT_FOUND), states)
+    found = np.where(np.isnan(age_seconds), _NOT_FOUND, states)
     if max_age_seconds is None:
         return found
-    old = (age_seconds > max_age_seconds) & (found != Status.NOT_FOUND)
-    return np.where(old, np.uint8(Status.OUTSIDE_MAX_AGE), found)
+    old = (age_seconds > max_age_seconds) & (found != _NOT_FOUND)
+    return np.where(old, _OUTSIDE, found)
 
 
 def youngest(*limits: float | None) -> float | None:

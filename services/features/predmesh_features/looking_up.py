@@ -35,6 +35,8 @@ from predmesh_features.lookup_plan import DATA_TYPES, Block, KeyGroup, lookup_pl
 from predmesh_features.on_demand import OnDemandView, python_values
 from predmesh_features.stored_values import StoredValueError, decode, decode_stamps
 
+_PRESENT = np.uint8(Status.PRESENT)
+
 
 class FeatureReader:
     """Answers lookups of one bundle."""
@@ -102,7 +104,7 @@ class FeatureReader:
             age_seconds, limits = doubt
             states = judged(states, age_seconds[block.views], limits[block.views])
         type = DATA_TYPES[block.type]
-        present = states == Status.PRESENT
+        present = states == _PRESENT
         if present.all():
             return FeatureBlock(block.names, block.aliases, type, values, None, None)
         valid = present | block.declared
