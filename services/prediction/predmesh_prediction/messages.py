@@ -44,4 +44,4 @@ def read_columns(message: frame_pb2.Frame, model: str) -> Frame:
 
 def is_packed(message: frame_pb2.Frame) -> bool:
     """Whether any column of *message* holds packed values, so that the answer does, too."""
-    return any(column.WhichOneof("values") == "packed" for column in message.columns)
+    return bool(message.blocks) or any(column.WhichOneof("values") == "packed" for column in message.columns)

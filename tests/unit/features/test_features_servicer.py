@@ -93,6 +93,22 @@ async def test_what_was_pushed_is_looked_up_with_age_and_status(stub: Any, asked
     assert answer.features.rows == 3
 
 
+async def test_features_of_one_type_come_as_one_block_and_say_nothing_where_all_is_well(
+    stub: Any, catalogue: Catalogue, plan: ReadPlan, asked: Asked
+) -> None:
+    alone = dataclasses.replace(plan, views=plan.views[:1], on_demand=(), features=("temperature", "sky", "wind"))
+    await catalogue.load(bundle(alone, "alone-1-0123456789ab"))
+    await stub.PushFeatures(weather("EWR", "JFK"))
+    frame = asked("JFK", "EWR", "JFK").select(["origin"])
+    request = lookup(frame)
+    request.bundle_id = "alone-1-0123456789ab"
+    answer = await stub.LookupFeatures(request)
+    assert [list(block.names) for block in answer.features.blocks] == [["wind", "temperature"]]
+    assert [column.name for column in answer.features.columns] == ["sky"]
+    assert answer.statuses == b""
+    assert frame_from_proto(answer.features).columns["temperature"].to_list() == [9.5, 9.5, 9.5]
+
+
 async def test_rows_pushed_without_a_time_are_of_now_and_not_again(stub: Any) -> None:
     assert (await stub.PushFeatures(weather("EWR"))).rows_written == 1
     again = await stub.PushFeatures(weather("EWR", "JFK"))

@@ -3,6 +3,7 @@
 from typing import Any
 
 import grpc
+import numpy as np
 import orjson
 import pytest
 from google.api import httpbody_pb2
@@ -12,6 +13,7 @@ from predmesh.prediction.v1 import prediction_http_service_pb2 as http_pb
 from predmesh.prediction.v1 import prediction_service_pb2 as pb
 from predmesh.type.v1 import frame_pb2
 from predmesh_frame import Column, DataType, Frame
+from predmesh_frame.blocks import ColumnBlock
 from predmesh_frame.wire import frame_to_proto
 from predmesh_rpc.translate import status_of
 
@@ -69,6 +71,17 @@ async def test_columns_get_the_json_form_of_the_grpc_answer(mesh: Mesh, readable
     assert without_timings(rest) == without_timings(json_format.MessageToDict(answer))
     kind = answer.columns.columns[0].WhichOneof("values")
     assert kind == ("doubles" if readable else "packed")
+
+
+async def test_inputs_may_come_as_a_block_and_are_answered_packed(mesh: Mesh) -> None:
+    texts = {name: Column.of(DataType.STRING, [FLIGHT[name]]) for name in ("carrier", "origin", "dest")}
+    blocks = [
+        ColumnBlock(("scheduled_departure",), DataType.TIMESTAMP, np.array([[1_388_534_400_000_000]])),
+        ColumnBlock(("distance_miles",), DataType.DOUBLE, np.array([[2475.0]])),
+    ]
+    frame = frame_to_proto(Frame.of_blocks(1, texts, blocks))
+    answer = await mesh.prediction.Predict(pb.PredictRequest(model="flight-delay", columns=frame), metadata=ID)
+    assert answer.columns.columns[0].WhichOneof("values") == "packed"
 
 
 async def test_a_degraded_answer_says_so_in_both(mesh: Mesh) -> None:
