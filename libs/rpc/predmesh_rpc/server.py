@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from predmesh_rpc import addresses
 from predmesh_rpc.addresses import AddressError
 from predmesh_rpc.health import Dependency, Health
+from predmesh_rpc.http_front import HttpFront
 from predmesh_rpc.logs import log_to
 from predmesh_rpc.metrics_http import metrics_served
 from predmesh_rpc.reflected import reflection_of
@@ -45,12 +46,14 @@ class Server:
         health: what the process says of itself.
         port: port of the first TCP address; 0 where there is none.
         metrics_port: TCP port of ``/metrics``; 0 where there is none.
+        http_port: TCP port of the HTTP/1.1 front; 0 where there is none.
     """
 
     def __init__(self, settings: ServiceSettings, table: Table, health: Health, names: Sequence[str]) -> None:
         self.health = health
         self.port = 0
         self.metrics_port = 0
+        self.http_port = 0
         self._settings = settings
         self._table = table
         self._names = tuple(names)
@@ -66,6 +69,9 @@ class Server:
             )
             self.metrics_port = await stack.enter_async_context(metrics_served(settings.metrics_address))
             await stack.enter_async_context(self.health.watched())
+            if settings.http_address:
+                front = HttpFront(self._table, grace_seconds=settings.grace_seconds)
+                self.http_port = await stack.enter_async_context(front.listening(settings.http_address))
             stack.push_async_callback(self.drain, settings.grace_seconds)
             await self._listen()
             self._stack = stack.pop_all()

@@ -1,0 +1,280 @@
+"""The client of the second front: a channel of unary calls over HTTP/1.1 on a unix socket, for generated stubs."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import grpc
+import httptools
+
+from predmesh_rpc import context
+from predmesh_rpc.http_front import MESSAGE_TYPE
+from predmesh_rpc.status import DETAILS_KEY, NUMBERS
+
+_ATTEMPTS, _BACKOFF_SECONDS = 3, 0.02
+_TRAILING = (context.REQUEST_ID, DETAILS_KEY)
+_HTTP_ONLY = ("content-type", "content-length", "grpc-status", "grpc-message")
+
+Answer = tuple[dict[str, str], bytes]
+"""Headers and body of a response."""
+
+
+class HttpChannel(grpc.aio.Channel):
+    """Calls the HTTP/1.1 front at a unix socket; connections are kept and used one call at a time.
+
+    Deadline and ids of the request at hand go along, as with `predmesh_rpc.channels.connect`. A call that is cancelled
+    or late closes its connection, which stops the work behind it.
+    """
+
+    def __init__(
+        self, path: Path, *, safe_to_retry: Sequence[str] = (), allowed: Callable[[float | None], Any]
+    ) -> None:
+        self._path = str(path)
+        self._safe = frozenset(safe_to_retry)
+        self._allowed = allowed
+        self._idle: list[_Connection] = []
+        self._closed = False
+
+    def unary_unary(
+        self, method: str, request_serializer: Any = None, response_deserializer: Any = None, *_: Any, **__: Any
+    ) -> Any:
+        """Callable of a method with one request and one answer."""
+        service = method.lstrip("/")
+        safe = service in self._safe or service.partition("/")[0] in self._safe
+        head = b"POST %b HTTP/1.1\r\nhost: mesh\r\ncontent-type: %b\r\n" % (method.encode(), MESSAGE_TYPE)
+
+        def call(request: Any, *, timeout: float | None = None, metadata: Any = None, **_: Any) -> HttpCall:
+            seconds, pairs = self._allowed(timeout), context.joined(metadata)
+            return HttpCall(
+                self._call(head, request_serializer(request), seconds, pairs, _ATTEMPTS if safe else 1),
+                response_deserializer,
+            )
+
+        return call
+
+    def unary_stream(self, *_: Any, **__: Any) -> Any:
+        """Refused when called: streams go over gRPC."""
+        return _no_streams
+
+    stream_unary = unary_stream
+    stream_stream = unary_stream
+
+    async def _call(self, head: bytes, payload: bytes, seconds: float | None, metadata: Any, attempts: int) -> Answer:
+        loop = asyncio.get_running_loop()
+        expiry = None if seconds is None else loop.time() + seconds
+        lines = b"".join(b"%b: %b\r\n" % (key.encode(), value.encode()) for key, value in metadata)
+        while True:
+            attempts -= 1
+            left = None if expiry is None else expiry - loop.time()
+            if left is not None and left <= 0:
+                raise _error(grpc.StatusCode.DEADLINE_EXCEEDED, "no time is left for the call")
+            timeout = b"" if left is None else b"grpc-timeout: %du\r\n" % max(1, int(left * 1e6))
+            message = b"%b%b%bcontent-length: %d\r\n\r\n%b" % (head, lines, timeout, len(payload), payload)
+            try:
+                return await self._exchange(message, left)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or attempts <= 0:
+                    raise
+                await asyncio.sleep(_BACKOFF_SECONDS)
+
+    async def _exchange(self, message: bytes, seconds: float | None) -> Answer:
+        connection = await self._connection()
+        try:
+            headers, body = await connection.exchange(message, seconds)
+        except BaseException:
+            connection.close()
+            raise
+        if self._closed or not connection.usable:
+            connection.close()
+        else:
+            self._idle.append(connection)
+        code = NUMBERS.get(int(headers.get("grpc-status", "2")), grpc.StatusCode.UNKNOWN)
+        if code is not grpc.StatusCode.OK:
+            raise _error(code, unquote(headers.get("grpc-message", "")), headers)
+        return headers, body
+
+    async def _connection(self) -> _Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable:
+                return connection
+        try:
+            _, connection = await asyncio.get_running_loop().create_unix_connection(_Connection, self._path)
+        except OSError:
+            raise _error(grpc.StatusCode.UNAVAILABLE, "the service does not listen") from None
+        return connection
+
+    async def close(self, grace: float | None = None) -> None:
+        """Close the connections that no call uses; the others close when their call has ended."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        """Ready while a connection is kept, else idle."""
+        return grpc.ChannelConnectivity.READY if self._idle else grpc.ChannelConnectivity.IDLE
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        """Not offered: connections come and go with calls."""
+        raise grpc.aio.UsageError("an HTTP channel has no state to wait for")
+
+    async def channel_ready(self) -> None:
+        """Return once the service listens."""
+        connection = await self._connection()
+        self._idle.append(connection)
+
+    async def __aenter__(self) -> HttpChannel:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+class HttpCall:
+    """One call under way, seen as grpc.aio's unary calls are."""
+
+    def __init__(self, answer: Coroutine[Any, Any, Answer], parse: Callable[[bytes], Any]) -> None:
+        self._task = asyncio.get_running_loop().create_task(answer)
+        self._parse = parse
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        _, body = yield from self._task
+        return self._parse(body)
+
+    def cancel(self) -> bool:
+        """Stop the call and the work behind it; False if it had ended."""
+        return self._task.cancel()
+
+    def cancelled(self) -> bool:
+        """Whether it was stopped."""
+        return self._task.cancelled()
+
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self._task.done()
+
+    async def initial_metadata(self) -> grpc.aio.Metadata:
+        """What the servicer set for its answer."""
+        error, headers = await self._ended()
+        return _initial(headers) if error is None else error.initial_metadata()
+
+    async def trailing_metadata(self) -> grpc.aio.Metadata:
+        """The request id, and the Status of an error."""
+        error, headers = await self._ended()
+        return _trailing(headers) if error is None else error.trailing_metadata()
+
+    async def code(self) -> grpc.StatusCode:
+        """How it ended."""
+        error, _ = await self._ended()
+        return grpc.StatusCode.OK if error is None else error.code()
+
+    async def details(self) -> str:
+        """What was said of an error."""
+        error, _ = await self._ended()
+        return "" if error is None else error.details() or ""
+
+    async def _ended(self) -> tuple[grpc.aio.AioRpcError | None, dict[str, str]]:
+        await asyncio.wait([self._task])
+        if self._task.cancelled():
+            return _error(grpc.StatusCode.CANCELLED, "the caller cancelled the call"), {}
+        error = self._task.exception()
+        if isinstance(error, grpc.aio.AioRpcError):
+            return error, {}
+        return None, self._task.result()[0]
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, one exchange at a time."""
+
+    def __init__(self) -> None:
+        self.usable = True
+        self._transport: Any = None
+        self._answer: asyncio.Future[Answer] | None = None
+        self._begin()
+
+    async def exchange(self, message: bytes, seconds: float | None) -> Answer:
+        """Headers and body of the answer.
+
+        Raises:
+            AioRpcError: DEADLINE_EXCEEDED after *seconds*, UNAVAILABLE when the connection is lost.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self._answer = answer
+        timer = None if seconds is None else loop.call_later(seconds, self._expire)
+        self._transport.write(message)
+        try:
+            return await answer
+        finally:
+            self._answer = None
+            if timer is not None:
+                timer.cancel()
+
+    def close(self) -> None:
+        """End the connection; whoever works for it on the other side is stopped."""
+        self.usable = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.usable = False
+        self._fail(_error(grpc.StatusCode.UNAVAILABLE, "the connection was lost"))
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.close()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1")] = value.decode("latin-1")
+
+    def on_body(self, data: bytes) -> None:
+        self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        answer, found = self._answer, (self._headers, b"".join(self._body))
+        self._begin()
+        if answer is not None and not answer.done():
+            answer.set_result(found)
+
+    def _begin(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+
+    def _expire(self) -> None:
+        self._fail(_error(grpc.StatusCode.DEADLINE_EXCEEDED, "no answer within the call's time"))
+
+    def _fail(self, error: Exception) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+
+
+def _error(code: grpc.StatusCode, text: str, headers: dict[str, str] | None = None) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(code, _initial(headers or {}), _trailing(headers or {}), text)
+
+
+def _initial(headers: dict[str, str]) -> grpc.aio.Metadata:
+    return grpc.aio.Metadata(*(pair for pair in headers.items() if pair[0] not in (*_TRAILING, *_HTTP_ONLY)))
+
+
+def _trailing(headers: dict[str, str]) -> grpc.aio.Metadata:
+    found: list[tuple[str, str | bytes]] = []
+    if id := headers.get(context.REQUEST_ID):
+        found.append((context.REQUEST_ID, id))
+    if details := headers.get(DETAILS_KEY):
+        found.append((DETAILS_KEY, base64.b64decode(details)))
+    return grpc.aio.Metadata(*found)
+
+
+def _no_streams(*_: Any, **__: Any) -> Any:
+    raise grpc.aio.UsageError("an HTTP channel carries unary calls; connect to the gRPC address for streams")

@@ -1,0 +1,77 @@
+"""REST paths of methods that carry google.api.http and speak google.api.HttpBody; everything else Envoy transcodes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from google.api import annotations_pb2, http_pb2, httpbody_pb2
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pool import Default
+from google.protobuf.message_factory import GetMessageClass
+
+_BODY = httpbody_pb2.HttpBody.DESCRIPTOR.full_name
+_VARIABLE = re.compile(r"\{(\w+)\}")
+_VERBS = ("get", "post", "put", "patch", "delete")
+
+
+@dataclass(frozen=True, slots=True)
+class RestPath:
+    """One way to call a method over REST.
+
+    Attributes:
+        verb: the HTTP method, in capitals.
+        path: of the gRPC method, ``/package.Service/Method``.
+        pattern: matches the whole REST path; its groups are fields of the request.
+        message: class of the request.
+        body: field of the request that takes the body; empty for none.
+    """
+
+    verb: str
+    path: str
+    pattern: re.Pattern[str]
+    message: Any
+    body: str
+
+    def request(self, found: Mapping[str, str], content_type: str, data: bytes) -> Any:
+        """The request that a call with the path's variables *found* and a body means."""
+        request = self.message(**{name: unquote(value) for name, value in found.items()})
+        if self.body:
+            getattr(request, self.body).CopyFrom(httpbody_pb2.HttpBody(content_type=content_type, data=data))
+        return request
+
+
+def rest_paths(services: Iterable[str]) -> list[RestPath]:
+    """The REST paths of the methods of *services*, by full name, whose answer is an HttpBody."""
+    return [path for service in services for method in _methods(service) for path in _paths(method)]
+
+
+def _methods(service: str) -> Iterator[MethodDescriptor]:
+    try:
+        found = Default().FindServiceByName(service)  # type: ignore[no-untyped-call]
+    except KeyError:
+        return
+    yield from (method for method in found.methods if method.output_type.full_name == _BODY)
+
+
+def _paths(method: MethodDescriptor) -> Iterator[RestPath]:
+    rule: http_pb2.HttpRule = method.GetOptions().Extensions[annotations_pb2.http]
+    for each in (rule, *rule.additional_bindings):
+        verb = each.WhichOneof("pattern")
+        if verb in _VERBS:
+            service = method.containing_service.full_name
+            yield RestPath(
+                verb.upper(),
+                f"/{service}/{method.name}",
+                _pattern(getattr(each, verb)),
+                GetMessageClass(method.input_type),
+                each.body,
+            )
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    parts = _VARIABLE.split(template)
+    return re.compile("".join(f"(?P<{part}>[^/]+)" if at % 2 else re.escape(part) for at, part in enumerate(parts)))
