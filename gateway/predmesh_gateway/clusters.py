@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from predmesh_gateway.envoy_types import Json, address, seconds, typed
 from predmesh_gateway.listener import TRACES
-from predmesh_gateway.routes import CLUSTER
+from predmesh_gateway.routes import CLUSTER, HTTP_CLUSTER
 from predmesh_gateway.settings import Settings
 
 
 def clusters(settings: Settings) -> list[Json]:
     """Every cluster."""
     traces = [traces_cluster(settings.otlp_endpoint)] if settings.otlp_endpoint else []
-    return [prediction_cluster(settings), *traces]
+    http = [prediction_http_cluster(settings)] if settings.prediction_http_addresses else []
+    return [prediction_cluster(settings), *http, *traces]
 
 
 def prediction_cluster(settings: Settings) -> Json:
@@ -21,16 +22,20 @@ def prediction_cluster(settings: Settings) -> Json:
     trouble reaches the caller, and the first call after a restart succeeds.
     """
     return {
-        "name": CLUSTER,
-        "type": "STATIC",
-        "connect_timeout": seconds(settings.connect_timeout_seconds),
-        "lb_policy": "LEAST_REQUEST",
-        "per_connection_buffer_limit_bytes": 1024 * 1024,
+        **_balanced(CLUSTER, settings.prediction_addresses, settings),
         "typed_extension_protocol_options": http2(),
-        "circuit_breakers": {"thresholds": [thresholds(settings)]},
-        "outlier_detection": outlier_detection(),
         "health_checks": [health_check(settings)],
-        "load_assignment": endpoints(CLUSTER, settings.prediction_addresses),
+    }
+
+
+def prediction_http_cluster(settings: Settings) -> Json:
+    """The HTTP/1.1 fronts of prediction's processes, over connections that are kept.
+
+    A front lives and ends with its process, whose health the other cluster watches and /healthz tells.
+    """
+    return {
+        **_balanced(HTTP_CLUSTER, settings.prediction_http_addresses, settings),
+        "typed_extension_protocol_options": http1(),
     }
 
 
@@ -91,15 +96,36 @@ def traces_cluster(endpoint: str) -> Json:
 
 def http2() -> Json:
     """HTTP/2 with prior knowledge, kept alive."""
-    message = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-    options = {"http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}}
-    return {message: typed(message, explicit_http_config=options)}
+    return _protocol({"http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}})
+
+
+def http1() -> Json:
+    """HTTP/1.1, a connection for each request in flight, kept for the next."""
+    return _protocol({"http_protocol_options": {}})
 
 
 def endpoints(cluster: str, addresses: tuple[str, ...]) -> Json:
     """A ClusterLoadAssignment of equal endpoints."""
     each = [{"endpoint": {"address": _upstream(text)}} for text in addresses]
     return {"cluster_name": cluster, "endpoints": [{"lb_endpoints": each}]}
+
+
+def _balanced(name: str, addresses: tuple[str, ...], settings: Settings) -> Json:
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": seconds(settings.connect_timeout_seconds),
+        "lb_policy": "LEAST_REQUEST",
+        "per_connection_buffer_limit_bytes": 1024 * 1024,
+        "circuit_breakers": {"thresholds": [thresholds(settings)]},
+        "outlier_detection": outlier_detection(),
+        "load_assignment": endpoints(name, addresses),
+    }
+
+
+def _protocol(options: Json) -> Json:
+    message = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    return {message: typed(message, explicit_http_config=options)}
 
 
 def _upstream(text: str) -> Json:

@@ -1,11 +1,14 @@
-"""The chain of HTTP filters, in the one order that works: cors, health, grpc_web, transcoder, statistics, router."""
+"""The chain of HTTP filters, in the one order that works: cors, health, grpc_web, transcoder, statistics, router.
+
+Where prediction has an HTTP front, the buffer stands before the router, on the routes to that front alone.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from predmesh_gateway.envoy_types import FILTERS, Json, extension
-from predmesh_gateway.routes import CLUSTER, TRANSCODER
+from predmesh_gateway.routes import BUFFER, CLUSTER, TRANSCODER
 from predmesh_gateway.settings import Settings, contract_descriptors
 
 SERVICES = (
@@ -20,12 +23,14 @@ HEALTH_PATH = "/healthz"
 def http_filters(settings: Settings) -> list[Json]:
     """The chain."""
     cors = [extension("envoy.filters.http.cors", f"{FILTERS}.http.cors.v3.Cors")] if settings.cors_origins else []
+    untranscoded = [buffer(settings)] if settings.prediction_http_addresses else []
     return [
         *cors,
         health(),
         extension("envoy.filters.http.grpc_web", f"{FILTERS}.http.grpc_web.v3.GrpcWeb"),
         transcoder(settings),
         grpc_statistics(),
+        *untranscoded,
         extension("envoy.filters.http.router", f"{FILTERS}.http.router.v3.Router", suppress_envoy_headers=True),
     ]
 
@@ -64,6 +69,12 @@ def transcoder(settings: Settings) -> Json:
             "reject_binding_body_field_collisions": True,
         },
     )
+
+
+def buffer(settings: Settings) -> Json:
+    """Bounds a body that is not transcoded; off but for the routes that turn it on."""
+    filter_config = extension(BUFFER, f"{FILTERS}.http.buffer.v3.Buffer", max_request_bytes=settings.max_body_bytes)
+    return {**filter_config, "disabled": True}
 
 
 def grpc_statistics() -> Json:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from predmesh_gateway.envoy_types import Json, seconds, typed
 from predmesh_gateway.settings import Settings
 
 CLUSTER = "prediction"
+HTTP_CLUSTER = "prediction_http"
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
+BUFFER = "envoy.filters.http.buffer"
 STREAMS = (
     "/predmesh.prediction.v1.PredictionService/StreamPredict",
     "/inference.GRPCInferenceService/ModelStreamInfer",
@@ -43,7 +47,7 @@ def routes(settings: Settings) -> list[Json]:
     preflights = [_preflight(origin, settings) for origin in settings.cors_origins]
     not_grpc = [_refuse({"prefix": prefix}, status=415) for prefix in GRPC_PREFIXES]
     rest = [
-        {"match": {"safe_regex": {"regex": POSTED}, "headers": [_method("POST")]}, "route": unary_action(settings)},
+        {"match": {"safe_regex": {"regex": POSTED}, "headers": [_method("POST")]}, **posted(settings)},
         _refuse({"safe_regex": {"regex": POSTED}}, status=405, allow="POST"),
         {"match": {"safe_regex": {"regex": READ}, "headers": [_method("GET")]}, "route": unary_action(settings)},
         _refuse({"safe_regex": {"regex": READ}}, status=405, allow="GET"),
@@ -51,13 +55,27 @@ def routes(settings: Settings) -> list[Json]:
     return [*streams, home, unary, web, *preflights, *not_grpc, *rest]
 
 
+def posted(settings: Settings) -> Json:
+    """What becomes of a REST call with a body: it goes to prediction's HTTP front as it came, or is transcoded."""
+    if not settings.prediction_http_addresses:
+        return {"route": unary_action(settings)}
+    return {
+        "route": http_action(settings),
+        "typed_per_filter_config": {**_UNTRANSCODED, **_buffered(settings)},
+        "request_body_buffer_limit": settings.max_body_bytes,  # what a retry can send again
+    }
+
+
 def unary_action(settings: Settings) -> Json:
     """A call with one answer: retried, and ended at its deadline."""
+    return {"cluster": CLUSTER, **_once_answered(settings, retry_on=_GRPC_RETRIES)}
+
+
+def http_action(settings: Settings) -> Json:
+    """A REST call with one answer that is not transcoded: retried and ended like one that is."""
     return {
-        "cluster": CLUSTER,
-        # `timeout` is ignored beside this; this one answers DEADLINE_EXCEEDED rather than UNAVAILABLE.
-        "max_stream_duration": _at_most(settings.request_timeout_seconds),
-        **({"retry_policy": retry_policy(settings.retries)} if settings.retries else {}),
+        "cluster": HTTP_CLUSTER,
+        **_once_answered(settings, retry_on=_HTTP_RETRIES, retriable_status_codes=[503]),
     }
 
 
@@ -70,10 +88,10 @@ def stream_action(settings: Settings) -> Json:
     }
 
 
-def retry_policy(retries: int) -> Json:
+def retry_policy(retries: int, **reasons: Any) -> Json:
     """Tries again where nothing can have been answered; every method behind the gateway is safe to retry."""
     return {
-        "retry_on": "unavailable,connect-failure,refused-stream,reset",
+        **reasons,
         "num_retries": retries,
         "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
         "retry_host_predicate": [
@@ -115,6 +133,24 @@ _ORIGIN = {
 }
 # The transcoder stands before the router and would answer 404 first.
 _UNTRANSCODED = {TRANSCODER: typed("envoy.config.route.v3.FilterConfig", disabled=True, config={})}
+
+
+_GRPC_RETRIES = "unavailable,connect-failure,refused-stream,reset"
+_HTTP_RETRIES = "connect-failure,refused-stream,reset,retriable-status-codes"
+
+
+def _once_answered(settings: Settings, **retried: Any) -> Json:
+    return {
+        # `timeout` is ignored beside this; this one answers DEADLINE_EXCEEDED rather than UNAVAILABLE.
+        "max_stream_duration": _at_most(settings.request_timeout_seconds),
+        **({"retry_policy": retry_policy(settings.retries, **retried)} if settings.retries else {}),
+    }
+
+
+def _buffered(settings: Settings) -> Json:
+    """Takes in the whole body before it goes on, and refuses one that is too large: the transcoder's part elsewhere."""
+    limit = {"max_request_bytes": settings.max_body_bytes}
+    return {BUFFER: typed("envoy.extensions.filters.http.buffer.v3.BufferPerRoute", buffer=limit)}
 
 
 def _at_most(limit_seconds: float) -> Json:

@@ -41,6 +41,7 @@ Address = Annotated[str, AfterValidator(_address)]
 Addresses = Annotated[tuple[Address, ...], BeforeValidator(_words), Field(min_length=1)]
 LogLevel = Annotated[Literal["trace", "debug", "info", "warning", "error", "critical", "off"], BeforeValidator(_lower)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+PerhapsAddresses = Annotated[tuple[Address, ...], BeforeValidator(_words)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 
@@ -58,6 +59,10 @@ class Settings(BaseModel):
 
     prediction_addresses: Addresses = ("unix:.predmesh/run/prediction.sock",)
     """Where prediction listens; several are several processes, and requests go to the one with the fewest in flight."""
+
+    prediction_http_addresses: PerhapsAddresses = ()
+    """Where prediction's HTTP/1.1 front listens; with it, REST calls that carry a body go there untranscoded; without,
+    they are transcoded."""
 
     descriptors: Path | None = None
     """Descriptor set for transcoding. Default: the one of the installed contracts."""

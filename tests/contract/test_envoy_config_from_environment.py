@@ -25,6 +25,15 @@ def test_the_file_is_written_and_the_command_is_said(tmp_path: Path):
     assert len(cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]) == 2
 
 
+def test_prediction_may_have_http_fronts(tmp_path: Path):
+    out = tmp_path / "envoy.yaml"
+    done = write(out, GATEWAY_PREDICTION_HTTP_ADDRESSES="unix:/a-http.sock, unix:/b-http.sock")
+    assert done.returncode == 0, done.stderr
+    _, cluster = yaml.safe_load(out.read_text())["static_resources"]["clusters"]
+    assert cluster["name"] == "prediction_http"
+    assert len(cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]) == 2
+
+
 def test_a_bad_variable_is_named(tmp_path: Path):
     done = write(tmp_path / "envoy.yaml", GATEWAY_ADDRESS="nowhere")
     assert done.returncode == 1

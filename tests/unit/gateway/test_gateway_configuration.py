@@ -8,12 +8,18 @@ from typing import Any
 import pytest
 import yaml
 from predmesh_gateway.bootstrap import bootstrap, to_yaml
-from predmesh_gateway.clusters import clusters, prediction_cluster
+from predmesh_gateway.clusters import clusters, prediction_cluster, prediction_http_cluster
 from predmesh_gateway.envoy_types import address, seconds
 from predmesh_gateway.filters import http_filters, transcoder
 from predmesh_gateway.listener import connection_manager, listener
-from predmesh_gateway.routes import STREAMS, routes
+from predmesh_gateway.routes import POSTED, STREAMS, routes
 from predmesh_gateway.settings import Settings, contract_descriptors
+
+HTTP = Settings(prediction_http_addresses=("unix:/run/a-http.sock",))
+
+
+def posted(settings: Settings) -> dict[str, Any]:
+    return next(one for one in routes(settings) if one["match"].get("safe_regex", {}).get("regex") == POSTED)
 
 
 def names(filters: list[dict[str, Any]]) -> list[str]:
@@ -131,6 +137,7 @@ def test_a_collector_may_be_given_as_the_services_take_it(text: str):
         {"otlp_endpoint": "https://collector.example:4317"},
         {"address": "nowhere"},
         {"prediction_addresses": ""},
+        {"prediction_http_addresses": "nowhere"},
         {"retries": -1},
         {"request_timeout_seconds": 0},
         {"log_level": "loud"},
@@ -145,6 +152,51 @@ def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any]):
 
 def test_the_shared_log_level_is_understood():
     assert Settings.model_validate({"log_level": "INFO"}).log_level == "info"
+
+
+def test_without_an_http_front_posted_calls_are_transcoded():
+    assert posted(Settings())["route"]["cluster"] == "prediction"
+    assert "typed_per_filter_config" not in posted(Settings())
+    assert "buffer" not in names(http_filters(Settings()))
+
+
+def test_with_an_http_front_posted_calls_alone_go_there():
+    there = [one for one in routes(HTTP) if one.get("route", {}).get("cluster") == "prediction_http"]
+    assert there == [posted(HTTP)]
+    assert there[0]["match"]["headers"] == [{"name": ":method", "string_match": {"exact": "POST"}}]
+
+
+def test_calls_to_the_front_are_buffered_up_to_the_largest_body_and_not_transcoded():
+    route = posted(HTTP.model_copy(update={"max_body_bytes": 5}))
+    filters = route["typed_per_filter_config"]
+    assert filters["envoy.filters.http.buffer"]["buffer"] == {"max_request_bytes": 5}
+    assert filters["envoy.filters.http.grpc_json_transcoder"]["disabled"]
+    assert route["request_body_buffer_limit"] == 5
+
+
+def test_the_buffer_is_off_elsewhere_and_stands_before_the_router():
+    chain = http_filters(HTTP)
+    assert names(chain)[-2:] == ["buffer", "router"]
+    assert chain[-2]["disabled"]
+
+
+def test_calls_to_the_front_have_the_time_and_the_retries_of_the_others():
+    there, transcoded = posted(HTTP)["route"], posted(Settings())["route"]
+    assert there["max_stream_duration"] == transcoded["max_stream_duration"]
+    reasons = {"retry_on": "connect-failure,refused-stream,reset,retriable-status-codes"}
+    assert there["retry_policy"] == {**transcoded["retry_policy"], **reasons, "retriable_status_codes": [503]}
+
+
+def test_the_fronts_cluster_is_predictions_but_for_protocol_and_health_checks():
+    settings = Settings(
+        prediction_addresses=HTTP.prediction_http_addresses, **HTTP.model_dump(include={"prediction_http_addresses"})
+    )
+    assert [one["name"] for one in clusters(settings)] == ["prediction", "prediction_http"]
+    there, prediction = prediction_http_cluster(settings), prediction_cluster(settings)
+    own = {"name", "typed_extension_protocol_options", "load_assignment", "health_checks"}
+    assert {key: prediction[key] for key in prediction.keys() - own} == {key: there[key] for key in there.keys() - own}
+    assert there["load_assignment"]["endpoints"] == prediction["load_assignment"]["endpoints"]
+    assert "health_checks" not in there
 
 
 def test_what_a_process_answers_never_takes_it_out():
