@@ -53,7 +53,7 @@ def connect(
     if address.startswith(HTTP_SCHEME):
         front = socket_path(address.removeprefix("http+"))
         assert front is not None, "the scheme ends in unix:"
-        return HttpChannel(front.absolute(), safe_to_retry=safe_to_retry, allowed=allowed)
+        return HttpChannel(front.absolute(), safe_to_retry=safe_to_retry, allowed=allowed, traced=traced)
     path = socket_path(address)
     if path is None:
         host_and_port(address)

@@ -15,6 +15,7 @@ import httptools
 from predmesh_rpc import context
 from predmesh_rpc.http_front import MESSAGE_TYPE
 from predmesh_rpc.status import DETAILS_KEY, NUMBERS
+from predmesh_rpc.tracing import client_span, injected
 
 _ATTEMPTS, _BACKOFF_SECONDS = 3, 0.02
 _TRAILING = (context.REQUEST_ID, DETAILS_KEY)
@@ -32,8 +33,14 @@ class HttpChannel(grpc.aio.Channel):
     """
 
     def __init__(
-        self, path: Path, *, safe_to_retry: Sequence[str] = (), allowed: Callable[[float | None], Any]
+        self,
+        path: Path,
+        *,
+        safe_to_retry: Sequence[str],
+        allowed: Callable[[float | None], float | None],
+        traced: bool = False,
     ) -> None:
+        self._traced = traced
         self._path = str(path)
         self._safe = frozenset(safe_to_retry)
         self._allowed = allowed
@@ -50,10 +57,9 @@ class HttpChannel(grpc.aio.Channel):
 
         def call(request: Any, *, timeout: float | None = None, metadata: Any = None, **_: Any) -> HttpCall:
             seconds, pairs = self._allowed(timeout), context.joined(metadata)
-            return HttpCall(
-                self._call(head, request_serializer(request), seconds, pairs, _ATTEMPTS if safe else 1),
-                response_deserializer,
-            )
+            attempts = _ATTEMPTS if safe else 1
+            answer = self._spanned(method, head, request_serializer(request), seconds, pairs, attempts)
+            return HttpCall(answer, response_deserializer)
 
         return call
 
@@ -63,6 +69,12 @@ class HttpChannel(grpc.aio.Channel):
 
     stream_unary = unary_stream
     stream_stream = unary_stream
+
+    async def _spanned(
+        self, method: str, head: bytes, payload: bytes, seconds: float | None, metadata: Any, attempts: int
+    ) -> Answer:
+        with client_span(self._traced, method):
+            return await self._call(head, payload, seconds, injected(self._traced, metadata), attempts)
 
     async def _call(self, head: bytes, payload: bytes, seconds: float | None, metadata: Any, attempts: int) -> Answer:
         loop = asyncio.get_running_loop()

@@ -28,6 +28,7 @@ from predmesh_rpc.inprocess_calls import InProcessContext
 from predmesh_rpc.rest_paths import RestPath, rest_paths
 from predmesh_rpc.status import DETAILS_KEY, to_status
 from predmesh_rpc.table import Entry, Table, not_offered, too_large
+from predmesh_rpc.tracing import server_span
 
 MESSAGE_TYPE = b"application/x-protobuf"
 """Content type of a bare protobuf message."""
@@ -52,8 +53,9 @@ _NOT_METADATA = frozenset({"content-type", "content-length", "host", "connection
 class HttpFront:
     """Answers the unary methods of a table; entering `listening` opens the socket."""
 
-    def __init__(self, table: Table, *, grace_seconds: float = 5.0) -> None:
+    def __init__(self, table: Table, *, grace_seconds: float = 5.0, traced: bool = False) -> None:
         self._table = table
+        self._traced = traced
         self._grace_seconds = grace_seconds
         self._rest = rest_paths(sorted(table.services))
         self._connections: set[_Connection] = set()
@@ -87,24 +89,25 @@ class HttpFront:
         for connection in list(self._connections):
             connection.abort()
 
-    async def answer(self, verb: str, path: str, headers: dict[str, str], body: bytes) -> bytes:
-        """The whole response to one request."""
+    async def answer(self, verb: str, path: str, headers: dict[str, str], body: bytes, size: int) -> bytes:
+        """The whole response to one request; *size* is what its body had, also where that was too long to keep."""
         entry = self._table.known(path) if verb == "POST" else None
         if entry is not None:
-            return await self._message(entry, headers, body)
+            return await self._message(entry, headers, body, size)
         for rest in self._rest:
             if rest.verb == verb and (found := rest.pattern.fullmatch(path)):
-                return await self._document(rest, found.groupdict(), headers, body)
+                return await self._document(rest, found.groupdict(), headers, body, size)
         status = to_status(not_offered(path))
         called_by_stub = headers.get("content-type", "").encode() == MESSAGE_TYPE
         return _failed(Failed(status, "")) if called_by_stub else _refused(status)
 
-    async def _message(self, entry: Entry, headers: dict[str, str], body: bytes) -> bytes:
+    async def _message(self, entry: Entry, headers: dict[str, str], body: bytes, size: int) -> bytes:
         wire = InProcessContext(_metadata(headers), _seconds(headers))
         try:
-            async with entry.method.call(wire.invocation_metadata(), wire.time_remaining()) as request:
-                self._fits(body)
-                response = entry.handler.response_serializer(await entry.behaviour(_read(entry, body), wire))
+            with server_span(self._traced, entry.method.path, headers):
+                async with entry.method.call(wire.invocation_metadata(), wire.time_remaining()) as request:
+                    self._fits(size)
+                    response = entry.handler.response_serializer(await entry.behaviour(_read(entry, body), wire))
         except Failed as failed:
             return _failed(failed)
         except grpc.aio.AbortError:
@@ -112,21 +115,29 @@ class HttpFront:
         told = [("grpc-status", "0"), (context.REQUEST_ID, request.id), *request.initial_metadata]
         return _response(200, MESSAGE_TYPE, response, told)
 
-    async def _document(self, rest: RestPath, found: dict[str, str], headers: dict[str, str], body: bytes) -> bytes:
+    async def _document(
+        self, rest: RestPath, found: dict[str, str], headers: dict[str, str], body: bytes, size: int
+    ) -> bytes:
         entry = self._table.known(rest.path)
         assert entry is not None, "rest_paths are of the table's own services"
         wire = InProcessContext(_metadata(headers), _seconds(headers))
         try:
-            async with entry.method.call(wire.invocation_metadata(), wire.time_remaining()) as request:
-                self._fits(body)
-                answer = await entry.behaviour(rest.request(found, headers.get("content-type", ""), body), wire)
+            with server_span(self._traced, rest.path, headers):
+                async with entry.method.call(wire.invocation_metadata(), wire.time_remaining()) as request:
+                    self._fits(size)
+                    answer = await entry.behaviour(rest.request(found, headers.get("content-type", ""), body), wire)
         except Failed as failed:
             return _refused(failed.status)
         return _response(200, answer.content_type.encode(), answer.data, request.initial_metadata)
 
-    def _fits(self, body: bytes) -> None:
-        if len(body) > self._table.limits.message_bytes:
-            raise too_large(len(body), self._table.limits.message_bytes)
+    def _fits(self, size: int) -> None:
+        if size > self.longest_bytes:
+            raise too_large(size, self.longest_bytes)
+
+    @property
+    def longest_bytes(self) -> int:
+        """Longest body taken; of a longer one nothing is kept."""
+        return self._table.limits.message_bytes
 
     def opened(self, connection: _Connection) -> None:
         """Know *connection* until it is lost."""
@@ -145,11 +156,12 @@ class _Connection(asyncio.Protocol):
         self._front = front
         self._parser = httptools.HttpRequestParser(self)
         self._transport: Any = None
-        self._waiting: deque[tuple[str, str, dict[str, str], bytes]] = deque()
+        self._waiting: deque[tuple[str, str, dict[str, str], bytes, int]] = deque()
         self._ending = False
         self._url = b""
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
+        self._size = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -168,7 +180,7 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
     def on_message_begin(self) -> None:
-        self._url, self._headers, self._body = b"", {}, []
+        self._url, self._headers, self._body, self._size = b"", {}, [], 0
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -177,12 +189,16 @@ class _Connection(asyncio.Protocol):
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_body(self, data: bytes) -> None:
-        self._body.append(data)
+        self._size += len(data)
+        if self._size <= self._front.longest_bytes:
+            self._body.append(data)
+        else:
+            self._body.clear()
 
     def on_message_complete(self) -> None:
         verb = self._parser.get_method().decode("latin-1")
         path = self._url.partition(b"?")[0].decode("latin-1")
-        self._waiting.append((verb, path, self._headers, b"".join(self._body)))
+        self._waiting.append((verb, path, self._headers, b"".join(self._body), self._size))
         if self.task is None:
             self.task = asyncio.get_running_loop().create_task(self._answer())
         else:

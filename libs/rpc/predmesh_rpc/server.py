@@ -70,7 +70,8 @@ class Server:
             self.metrics_port = await stack.enter_async_context(metrics_served(settings.metrics_address))
             await stack.enter_async_context(self.health.watched())
             if settings.http_address:
-                front = HttpFront(self._table, grace_seconds=settings.grace_seconds)
+                traces = bool(settings.otlp_endpoint)
+                front = HttpFront(self._table, grace_seconds=settings.grace_seconds, traced=traces)
                 self.http_port = await stack.enter_async_context(front.listening(settings.http_address))
             stack.push_async_callback(self.drain, settings.grace_seconds)
             await self._listen()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any
+
+from predmesh_rpc.context import Metadata
 
 
 def active_trace_id() -> str:
@@ -56,3 +58,45 @@ def client_interceptors(on: bool) -> list[Any]:
     from opentelemetry.instrumentation.grpc import aio_client_interceptors
 
     return list(aio_client_interceptors())  # type: ignore[no-untyped-call]
+
+
+def server_span(on: bool, path: str, headers: Mapping[str, str]) -> AbstractContextManager[Any]:
+    """The span of a call to *path* that came outside of grpcio with *headers*, which may name its parent."""
+    if not on:
+        return _NO_SPAN
+    from opentelemetry import propagate
+    from opentelemetry.trace import SpanKind
+
+    return _span(path, SpanKind.SERVER, propagate.extract(headers))
+
+
+def client_span(on: bool, path: str) -> AbstractContextManager[Any]:
+    """The span of a call of *path* made outside of grpcio."""
+    if not on:
+        return _NO_SPAN
+    from opentelemetry.trace import SpanKind
+
+    return _span(path, SpanKind.CLIENT, None)
+
+
+def injected(on: bool, metadata: Metadata) -> Metadata:
+    """*metadata* with the span at hand as parent of what the callee does."""
+    if not on:
+        return metadata
+    from opentelemetry import propagate
+
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return tuple(pair for pair in metadata if pair[0] not in carrier) + tuple(carrier.items())
+
+
+_NO_SPAN: AbstractContextManager[Any] = nullcontext()
+
+
+def _span(path: str, kind: Any, parent: Any) -> AbstractContextManager[Any]:
+    from opentelemetry import trace
+
+    service, _, method = path.lstrip("/").partition("/")
+    attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+    tracer = trace.get_tracer("predmesh_rpc")
+    return tracer.start_as_current_span(path.lstrip("/"), context=parent, kind=kind, attributes=attributes)

@@ -32,7 +32,7 @@ class Echo:
         if request.value == "slow":
             await asyncio.sleep(0.5)
         if request.value == "onward":
-            async with connect(os.environ["ECHO_ADDRESS"], traced=True) as channel:
+            async with connect(os.environ["ONWARD"], traced=True) as channel:
                 coding = (StringValue.SerializeToString, StringValue.FromString)
                 await channel.unary_unary("/predmesh.test.v1.EchoService/Unary", *coding)(StringValue(value="x"))
         return request
@@ -136,16 +136,20 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         return trace_service_pb2.ExportTraceServiceResponse()
 
 
-async def test_spans_go_to_the_endpoint_and_their_trace_to_the_log(start: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["unix:{}/echo.sock", "http+unix:{}/http.sock"], ids=["gRPC", "HTTP"])
+async def test_spans_go_to_the_endpoint_and_their_trace_to_the_log(start: Any, tmp_path: Path, way: str) -> None:
+    address = way.format(tmp_path)
     collector, server = Collector(), grpc.aio.server()
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
-        echo = await start(ECHO_OTLP_ENDPOINT=f"http://127.0.0.1:{port}")
+        endpoint = f"http://127.0.0.1:{port}"
+        echo = await start(ECHO_OTLP_ENDPOINT=endpoint, ECHO_HTTP_ADDRESS=f"unix:{tmp_path}/http.sock", ONWARD=address)
+        await echo.line("listening")
         parent = (("traceparent", f"00-{TRACE}-b7ad6b7169203331-01"),)
-        async with connect(f"unix:{tmp_path}/echo.sock") as channel:
-            await unary(channel)(StringValue(value="onward"), wait_for_ready=True, timeout=20, metadata=parent)
+        async with connect(address) as channel:
+            await unary(channel)(StringValue(value="onward"), timeout=20, metadata=parent)
         assert (await echo.line("begun"))["trace_id"] == TRACE
         echo.process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(echo.process.wait(), 10) == 0
