@@ -16,6 +16,8 @@ from predmesh_cli.passwords import Passwords
 from predmesh_cli.ports import LOOPBACK
 
 SERVICES = ("features", "preprocessing", "inference", "explanation", "prediction")
+HTTP_FRONTS = ("features", "preprocessing", "prediction")
+"""The services on the path of a prediction: called over HTTP/1.1 too, at a part of what gRPC costs."""
 GATEWAY = "envoy"
 ENGINES = ("redis", "triton")
 PROGRAMS = (*ENGINES, *SERVICES, GATEWAY)
@@ -128,6 +130,11 @@ def topology(mesh: Mesh, engines: Engines) -> tuple[Program, ...]:
     )
 
 
+def http_front(service: str) -> str:
+    """The name of the socket of *service*'s HTTP/1.1 front."""
+    return f"{service}-http"
+
+
 def redis_url(mesh: Mesh, user: str) -> str:
     """How *user* reaches the online store, by its unix socket; a secret."""
     return f"unix://{user}:{getattr(mesh.passwords, user)}@{quote(str(mesh.socket('redis')))}?db=0"
@@ -173,9 +180,12 @@ def _envoy(mesh: Mesh, engines: Engines) -> Program:
         directory=mesh.home.run,
         address=mesh.unix("envoy-admin"),
         metrics=mesh.unix("envoy-admin"),
-        metrics_path="/stats/prometheus?filter=(public.downstream_rq_completed%7Cprediction.upstream_rq_time)$",
+        metrics_path=f"/stats/prometheus?filter={quote(_GATEWAY_FIGURES)}",
         stop_seconds=5,
     )
+
+
+_GATEWAY_FIGURES = "(public.downstream_rq_completed|prediction(_http)?.upstream_rq_time)$"
 
 
 def _service(mesh: Mesh, name: str) -> Program:
@@ -184,6 +194,7 @@ def _service(mesh: Mesh, name: str) -> Program:
         f"{prefix}_ADDRESS": mesh.unix(name),
         f"{prefix}_INSTANCE": f"{name}-1",
         f"{prefix}_METRICS_ADDRESS": mesh.at(f"{name}_metrics"),
+        **({f"{prefix}_HTTP_ADDRESS": mesh.unix(http_front(name))} if name in HTTP_FRONTS else {}),
         **_knows(mesh, name),
     }
     return Program(
@@ -215,10 +226,15 @@ def _knows(mesh: Mesh, name: str) -> Mapping[str, str]:
         "prediction": {
             "PREDMESH_TRITON_ADDRESS": triton,
             "PREDICTION_TRITON_ADDRESS": triton,
-            **{f"PREDICTION_{stage.upper()}_ADDRESS": mesh.unix(stage) for stage in _STAGES},
+            **{f"PREDICTION_{stage.upper()}_ADDRESS": _stage(mesh, stage) for stage in _STAGES},
         },
     }
     return depends.get(name, {})
+
+
+def _stage(mesh: Mesh, name: str) -> str:
+    """Where prediction calls the stage *name*: its HTTP front where it has one."""
+    return f"http+{mesh.unix(http_front(name))}" if name in HTTP_FRONTS else mesh.unix(name)
 
 
 _STAGES: Sequence[str] = ("features", "preprocessing", "explanation")

@@ -22,7 +22,7 @@ from predmesh_cli.passwords import passwords, write_private
 from predmesh_cli.ports import LOOPBACK
 from predmesh_cli.redis_server import acl, configuration, redis_binary
 from predmesh_cli.supervisor_ini import supervisor_ini
-from predmesh_cli.topology import GATEWAY, PROGRAMS, Engines, Mesh, Program, topology
+from predmesh_cli.topology import GATEWAY, PROGRAMS, Engines, Mesh, Program, http_front, topology
 
 GATEWAY_PREFIX = "GATEWAY_"
 INHERITED = frozenset({"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR"})
@@ -112,6 +112,7 @@ def gateway_settings(mesh: Mesh) -> GatewaySettings:
         GATEWAY_ADDRESS=f"{LOOPBACK}:{mesh.settings.port}",
         GATEWAY_ADMIN_ADDRESS=mesh.unix("envoy-admin"),
         GATEWAY_PREDICTION_ADDRESSES=mesh.unix("prediction"),
+        GATEWAY_PREDICTION_HTTP_ADDRESSES=mesh.unix(http_front("prediction")),
     )
     try:
         return read(GatewaySettings, GATEWAY_PREFIX, chosen)

@@ -4,16 +4,17 @@ import configparser
 import json
 import shlex
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from predmesh_cli.home import Home
+from predmesh_cli.home import LONGEST_SOCKET_NAME, Home
 from predmesh_cli.launch import MARK
 from predmesh_cli.mesh_settings import INTERNAL_PORTS, MeshSettings
 from predmesh_cli.passwords import Passwords
 from predmesh_cli.supervisor_ini import supervisor_ini
-from predmesh_cli.topology import PROGRAMS, SERVICES, Engines, Mesh, Program, topology
-from predmesh_cli.written import inherited, spec, store_folder
+from predmesh_cli.topology import HTTP_FRONTS, PROGRAMS, SERVICES, Engines, Mesh, Program, topology
+from predmesh_cli.written import gateway_settings, inherited, spec, store_folder
 
 ROOT = Path("/srv/a mesh, 100% ours")
 SECRETS = Passwords(features="f-secret", writer="w-secret", watcher="i-secret")
@@ -26,8 +27,8 @@ ENGINES = Engines(redis=("/bin/redis", "conf"), triton=("/bin/triton",), envoy=(
 
 
 @pytest.fixture
-def programs() -> dict[str, Program]:
-    mesh = Mesh(
+def mesh() -> Mesh:
+    return Mesh(
         home=Home(ROOT),
         settings=SETTINGS,
         passwords=SECRETS,
@@ -35,6 +36,10 @@ def programs() -> dict[str, Program]:
         python="/env/bin/python",
         inherited={"PATH": "/bin"},
     )
+
+
+@pytest.fixture
+def programs(mesh: Mesh) -> dict[str, Program]:
     return {program.name: program for program in topology(mesh, ENGINES)}
 
 
@@ -66,11 +71,32 @@ def test_every_process_knows_its_mesh_and_is_marked(programs: dict[str, Program]
 
 def test_services_listen_where_the_others_look(programs: dict[str, Program]) -> None:
     prediction = programs["prediction"].environment
-    for stage in ("features", "preprocessing", "explanation"):
-        assert (
-            prediction[f"PREDICTION_{stage.upper()}_ADDRESS"] == programs[stage].environment[f"{stage.upper()}_ADDRESS"]
-        )
+    for stage in ("features", "preprocessing"):
+        front = programs[stage].environment[f"{stage.upper()}_HTTP_ADDRESS"]
+        assert prediction[f"PREDICTION_{stage.upper()}_ADDRESS"] == f"http+{front}"
+    assert prediction["PREDICTION_EXPLANATION_ADDRESS"] == programs["explanation"].environment["EXPLANATION_ADDRESS"]
     assert prediction["PREDICTION_TRITON_ADDRESS"] == programs["triton"].address
+
+
+def test_the_gateway_calls_both_fronts_of_prediction(mesh: Mesh) -> None:
+    mesh = replace(mesh, settings=replace(SETTINGS, sockets=Path("/srv/run")))
+    programs = {program.name: program for program in topology(mesh, ENGINES)}
+    gateway, prediction = gateway_settings(mesh), programs["prediction"].environment
+    assert gateway.prediction_addresses == (prediction["PREDICTION_ADDRESS"],)
+    assert gateway.prediction_http_addresses == (prediction["PREDICTION_HTTP_ADDRESS"],)
+
+
+def test_every_socket_fits_where_the_folder_was_chosen_for(programs: dict[str, Program]) -> None:
+    addresses = {
+        value.removeprefix("http+")
+        for program in programs.values()
+        for name, value in program.environment.items()
+        if name.endswith("_ADDRESS") and value.removeprefix("http+").startswith("unix:")
+    }
+    assert len(addresses) >= len(SERVICES) + len(HTTP_FRONTS)
+    sockets = {Path(address.removeprefix("unix:").removesuffix(":1")) for address in addresses}
+    assert {socket.parent for socket in sockets} == {SETTINGS.sockets}
+    assert max(len(socket.name) for socket in sockets) <= LONGEST_SOCKET_NAME
 
 
 def test_passwords_reach_features_alone(programs: dict[str, Program]) -> None:
