@@ -128,6 +128,9 @@ class HttpFront:
                     answer = await entry.behaviour(rest.request(found, headers.get("content-type", ""), body), wire)
         except Failed as failed:
             return _refused(failed.status)
+        except grpc.aio.AbortError:
+            error = wire.error()
+            return _refused(status_pb2.Status(code=error.code().value[0], message=error.details() or ""))
         return _response(200, answer.content_type.encode(), answer.data, request.initial_metadata)
 
     def _fits(self, size: int) -> None:
