@@ -23,11 +23,10 @@ from google.rpc import status_pb2
 from predmesh_rpc import context
 from predmesh_rpc.addresses import clear_stale, host_and_port, private_files, socket_path
 from predmesh_rpc.edge import Failed
-from predmesh_rpc.errors import InvalidInput
 from predmesh_rpc.inprocess_calls import InProcessContext
 from predmesh_rpc.rest_paths import RestPath, rest_paths
 from predmesh_rpc.status import DETAILS_KEY, to_status
-from predmesh_rpc.table import Entry, Table, not_offered, too_large
+from predmesh_rpc.table import Entry, Table, malformed, not_offered, too_large
 from predmesh_rpc.tracing import server_span
 
 MESSAGE_TYPE = b"application/x-protobuf"
@@ -232,9 +231,7 @@ def _read(entry: Entry, body: bytes) -> Any:
     try:
         return entry.handler.request_deserializer(body)
     except DecodeError:
-        raise InvalidInput(
-            "ERROR_REASON_MALFORMED_BODY", "the message is not of the method's type; generate stubs from protos/"
-        ) from None
+        raise malformed() from None
 
 
 def _metadata(headers: dict[str, str]) -> context.Metadata:

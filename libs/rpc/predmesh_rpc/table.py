@@ -125,6 +125,13 @@ def too_large(size: int, limit: int) -> InvalidInput:
     )
 
 
+def malformed() -> InvalidInput:
+    """The error of a message that is none of the method's type."""
+    return InvalidInput(
+        "ERROR_REASON_MALFORMED_BODY", "the message is not of the method's type; generate stubs from protos/"
+    )
+
+
 def not_offered(path: str) -> PredmeshError:
     """The error of a method that no servicer has."""
     return NotOffered("ERROR_REASON_NOT_OFFERED", f"{path} is not offered here; reflection lists what is", method=path)

@@ -15,9 +15,8 @@ from google.protobuf.message import DecodeError
 
 from predmesh_rpc import context
 from predmesh_rpc.edge import Failed
-from predmesh_rpc.errors import InvalidInput
 from predmesh_rpc.status import DETAILS_KEY, NUMBERS, to_status
-from predmesh_rpc.table import Entry, Table, not_offered, too_large
+from predmesh_rpc.table import Entry, Table, malformed, not_offered, too_large
 
 _T = TypeVar("_T")
 
@@ -130,9 +129,7 @@ def _reader(deserialize: Callable[[bytes], Any] | None, limit: int) -> Callable[
         try:
             return parse(payload)
         except DecodeError:
-            raise InvalidInput(
-                "ERROR_REASON_MALFORMED_BODY", "the message is not of the method's type; generate stubs from protos/"
-            ) from None
+            raise malformed() from None
 
     async def read_all(payloads: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         async for payload in payloads:
