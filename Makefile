@@ -54,7 +54,7 @@ call: ## Call the running mesh once over REST and once by grpcurl
 	@$(PYTHON) deploy/tools.py grpcurl && $(PYTHON) deploy/call.py --port $(PORT)
 
 load: dev ## Measure the running mesh under load (loadtests/)
-	@$(RUN)/python loadtests/one_row.py --port $(PORT)
+	@$(RUN)/python -m loadtests.one_row --port $(PORT)
 
 digits: setup ## Train and deploy the digits CNN (installs torch, 5 GB)
 	@$(UV) run --project examples/digits python examples/digits/train.py

@@ -1,0 +1,1 @@
+"""What the load tests share: requests, load generators, and what they measured."""
