@@ -22,6 +22,7 @@ from predmesh_bundle.schema import (
     Output,
     Policies,
     Preprocessing,
+    Stages,
 )
 
 FILE = "predmesh.yaml"
@@ -89,6 +90,7 @@ class _Check:
         self._part(Preprocessing, "preprocessing", references.preprocessing_files)
         inference = self._part(Inference, "inference", references.inference_files)
         explanation = self._part(Explanation, "explanation")
+        stages = self._part(Stages, "stages")
         policies = self._part(Policies, "policies")
         if inference is not None:
             self._note(rules.inference_rules(inference), "inference")
@@ -104,6 +106,8 @@ class _Check:
             self._note(rules.explained_output_rules(explanation, outputs), "explanation")
         if explanation is not None and inference is not None:
             self._note(rules.explained_model_rules(explanation, inference), "explanation")
+        if stages is not None and inference is not None:
+            self._note(rules.stage_rules(stages, inference), "stages")
         if policies is not None:
             declared = {"features": bool(values.get("features")), "explanation": bool(values.get("explanation"))}
             self._note(rules.policy_rules(policies, **declared), "policies")
@@ -111,7 +115,7 @@ class _Check:
 
     def _head(self, values: dict[str, Any]) -> None:
         """The keys of the file itself: their names, and the values that are no part of their own."""
-        parts = {"inputs", "outputs", "features", "preprocessing", "inference", "explanation", "policies"}
+        parts = {"inputs", "outputs", "features", "preprocessing", "inference", "explanation", "stages", "policies"}
         head = {key: value for key, value in values.items() if key not in parts or value is None}
         try:
             _validated(Bundle, head)

@@ -7,7 +7,18 @@ from math import prod
 from predmesh_frame import DataType
 
 from predmesh_bundle.nearest import hint
-from predmesh_bundle.schema import Explanation, FeatureSet, Inference, Input, Output, Policies, Policy, TensorSpec
+from predmesh_bundle.schema import (
+    Explanation,
+    FeatureSet,
+    Inference,
+    Input,
+    Output,
+    Placement,
+    Policies,
+    Policy,
+    Stages,
+    TensorSpec,
+)
 from predmesh_bundle.values import is_number, value_problem
 
 Path = tuple[str | int, ...]
@@ -163,6 +174,12 @@ def policy_rules(policies: Policies, *, features: bool, explanation: bool) -> Fo
         yield ("features",), "there are no `features` to stand in for"
     if policies.explanation is not Policy.FAIL and not explanation:
         yield ("explanation",), "there is no `explanation` to skip"
+
+
+def stage_rules(stages: Stages, inference: Inference) -> Found:
+    """Whether the model can run where it is placed."""
+    if stages.inference is Placement.IN_PROCESS and inference.device == "gpu":
+        yield ("inference",), "the prediction process has no GPU: say `local`, or `device: auto`"
 
 
 def _range_rules(minimum: float | None, maximum: float | None, type: DataType) -> Found:

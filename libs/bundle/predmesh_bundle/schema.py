@@ -57,6 +57,17 @@ class Policy(enum.StrEnum):
     """The answer comes without the stage's part; it says so."""
 
 
+class Placement(enum.StrEnum):
+    """Where a stage of a bundle runs."""
+
+    IN_PROCESS = "in-process"
+    """In the prediction process itself: no hop."""
+    LOCAL = "local"
+    """In a process of its own on this machine, behind a private socket."""
+    REMOTE = "remote"
+    """At the address that the prediction service has been given for it."""
+
+
 def _type(value: object) -> DataType:
     if isinstance(value, DataType):
         return value
@@ -270,6 +281,34 @@ class Policies(Part):
         return policy
 
 
+class Stages(Part):
+    """Where each stage runs; in the file, one word may stand for all of them."""
+
+    features: Placement = Placement.LOCAL
+    """Where features are looked up."""
+    preprocessing: Placement = Placement.LOCAL
+    """Where the tensors are made."""
+    inference: Placement = Placement.LOCAL
+    """Where the model runs."""
+    explanation: Placement = Placement.LOCAL
+    """Where answers are explained."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_word(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        words = [each.value for each in Placement]
+        if value not in words:
+            raise ValueError(f"{value!r} is not allowed; {hint(value, words)}")
+        return dict.fromkeys(cls.model_fields, value)
+
+    def of(self, stage: Stage) -> Placement:
+        """The place of one stage."""
+        place: Placement = getattr(self, stage)
+        return place
+
+
 class Bundle(Part):
     """A model version: all that the mesh needs to know to serve it."""
 
@@ -293,6 +332,8 @@ class Bundle(Part):
     """What it gives."""
     explanation: Explanation | None = None
     """How it is explained; None where it is not."""
+    stages: Stages = Stages()
+    """Where its stages run."""
     budget_seconds: Seconds = Field(default=1.0, alias="budget")
     """Time that a prediction may take."""
     policies: Policies = Policies()

@@ -1,80 +1,12 @@
-"""What the graph needs of the other stages, and what they give; no transport, no protobuf."""
+"""The stages that a graph is made of, in the words that they share; no transport, no protobuf."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-from predmesh_frame import Frame
-from predmesh_frame.columns import Array
+from predmesh_bundle.stages import Explained, Explanation, Features, Inference, Looked, Preprocessing, Tensors
 
-Tensors = Mapping[str, Array]
-"""Tensors by name, the rows first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """Features of a batch of rows."""
-
-    features: Frame
-    """One column a feature."""
-    store_down: bool = False
-    """Whether the features service could not read its store and gave what the bundle declares."""
-
-
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """Why the model answered as it did."""
-
-    method: int
-    """A number of predmesh.explanation.v1.ExplanationMethod."""
-    space: int
-    """A number of predmesh.explanation.v1.AttributionSpace."""
-    feature_names: tuple[str, ...]
-    """Names of the columns of `contributions`."""
-    base_values: npt.NDArray[np.float64]
-    """(rows,), the answer without any feature known."""
-    contributions: npt.NDArray[np.float64]
-    """(rows, features), how much each moved the answer."""
-
-
-class Features(Protocol):
-    """Looks features up."""
-
-    async def lookup(self, bundle_id: str, keys: Frame, max_age_seconds: float | None) -> Looked:
-        """The features of each row of *keys*. Raises PredmeshError."""
-        ...
-
-
-class Preprocessing(Protocol):
-    """Turns columns into the model's tensors."""
-
-    async def transform(self, bundle_id: str, frames: Sequence[Frame]) -> Tensors:
-        """The tensors of the rows that *frames* hold side by side. Raises PredmeshError."""
-        ...
-
-
-class Inference(Protocol):
-    """Runs the model."""
-
-    async def infer(self, bundle_id: str, tensors: Tensors, outputs: tuple[str, ...]) -> Tensors:
-        """The named outputs of the model. Raises PredmeshError."""
-        ...
-
-    async def ready(self, bundle_id: str) -> bool:
-        """Whether the model can be asked. Raises PredmeshError."""
-        ...
-
-
-class Explanation(Protocol):
-    """Says why the model answered as it did."""
-
-    async def explain(self, bundle_id: str, tensors: Tensors, output_index: int) -> Explained:
-        """The attributions of each row. Raises PredmeshError."""
-        ...
+__all__ = ["Explained", "Explanation", "Features", "Inference", "Looked", "Preprocessing", "Stages", "Tensors"]
 
 
 @dataclass(frozen=True, slots=True)

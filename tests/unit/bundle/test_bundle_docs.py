@@ -19,6 +19,7 @@ from predmesh_bundle.schema import (
     Part,
     Policies,
     Preprocessing,
+    Stages,
     TensorSpec,
 )
 from pydantic.fields import FieldInfo
@@ -35,6 +36,7 @@ SECTIONS: dict[str, type[Part]] = {
     "A tensor": TensorSpec,
     "Outputs": Output,
     "Explanation": Explanation,
+    "Stages": Stages,
     "Policies": Policies,
 }
 
@@ -56,7 +58,7 @@ def test_every_key_has_its_row_and_no_other(section: str) -> None:
     assert rows(section).keys() == keys(SECTIONS[section]).keys()
 
 
-@pytest.mark.parametrize("section", [each for each in SECTIONS if each != "Policies"])
+@pytest.mark.parametrize("section", [each for each in SECTIONS if each not in ("Stages", "Policies")])
 def test_what_is_required_is_said(section: str) -> None:
     required = {name for name, field in keys(SECTIONS[section]).items() if field.is_required()}
     assert {key for key, cells in rows(section).items() if cells[2] == "required"} == required
@@ -64,7 +66,13 @@ def test_what_is_required_is_said(section: str) -> None:
 
 @pytest.mark.parametrize(
     ("section", "key"),
-    [("Inference", "instances"), ("Inference", "max_batch_rows"), ("Inference", "device"), ("Policies", "features")],
+    [
+        ("Inference", "instances"),
+        ("Inference", "max_batch_rows"),
+        ("Inference", "device"),
+        ("Stages", "inference"),
+        ("Policies", "features"),
+    ],
 )
 def test_defaults_are_as_documented(section: str, key: str) -> None:
     assert rows(section)[key][2] == f"`{keys(SECTIONS[section])[key].default}`"

@@ -4,7 +4,7 @@ import copy
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from predmesh_bundle.loading import load_bundle
 from predmesh_bundle.problems import BundleError
-from predmesh_bundle.schema import Bundle, Policy
+from predmesh_bundle.schema import Bundle, Placement, Policy, Stage
 from predmesh_frame import DataType
 
 Document = dict[str, Any]
@@ -133,6 +133,10 @@ def test_an_entity_key_of_true_means_the_own_name(write_bundle: WriteBundle, tmp
         ("explanation", {"method": "tree_shap", "output": "cultivar"}, "only a number can be explained"),
         ("explanation", {"method": "tree_shap", "output": "barolo_probability"}, "not onnx"),
         ("explanation", {"method": "shap", "output": "cultivar"}, "`explanation.method`: 'shap' is not allowed"),
+        ("stages", "in-proces", "`stages`: 'in-proces' is not allowed; did you mean 'in-process'?"),
+        ("stages", {"features": "remot"}, "`stages.features`: 'remot' is not allowed; did you mean 'remote'?"),
+        ("stages", {"feature": "local"}, "`stages.feature` is no key here; did you mean 'features'?"),
+        ("stages", 3, "`stages`: 3 is no mapping of keys and values"),
         ("policies", {"inference": "defaults"}, "inference cannot 'defaults'; it can 'fail'"),
         ("policies", {"features": "defaults"}, "there are no `features` to stand in for"),
         ("policies", {"explanation": "skip"}, "there is no `explanation` to skip"),
@@ -150,6 +154,22 @@ def test_what_is_wrong_is_said(
 ) -> None:
     folder = write_bundle(changed(document, path, value))
     assert any(message in each for each in problems_of(folder)), problems_of(folder)
+
+
+def test_one_word_places_all_stages(write_bundle: WriteBundle) -> None:
+    stages = load_bundle(write_bundle(stages="in-process")).stages
+    assert {stages.of(each) for each in get_args(Stage)} == {Placement.IN_PROCESS}
+
+
+def test_a_stage_that_is_not_placed_is_local(write_bundle: WriteBundle) -> None:
+    stages = load_bundle(write_bundle(stages={"inference": "remote"})).stages
+    assert (stages.inference, stages.features) == (Placement.REMOTE, Placement.LOCAL)
+
+
+def test_a_model_for_the_gpu_is_not_for_the_prediction_process(write_bundle: WriteBundle, document: Document) -> None:
+    inference = document["inference"] | {"device": "gpu"}
+    (problem,) = problems_of(write_bundle(stages="in-process", inference=inference))
+    assert "the prediction process has no GPU" in problem
 
 
 def test_each_problem_has_its_line(write_bundle: WriteBundle, document: Document) -> None:
