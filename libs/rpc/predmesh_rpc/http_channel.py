@@ -1,4 +1,4 @@
-"""The client of the second front: a channel of unary calls over HTTP/1.1 on a unix socket, for generated stubs."""
+"""The client of the second front: a channel of unary calls over HTTP/1.1 on unix sockets, for generated stubs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import httptools
 
 from predmesh_rpc import context
 from predmesh_rpc.http_front import MESSAGE_TYPE
+from predmesh_rpc.peers import Peer, Peers
 from predmesh_rpc.status import DETAILS_KEY, NUMBERS
 from predmesh_rpc.tracing import client_span, injected
 
@@ -26,25 +27,26 @@ Answer = tuple[dict[str, str], bytes]
 
 
 class HttpChannel(grpc.aio.Channel):
-    """Calls the HTTP/1.1 front at a unix socket; connections are kept and used one call at a time.
+    """Calls the HTTP/1.1 fronts of a service's processes; connections are kept and used one call at a time.
 
     Deadline and ids of the request at hand go along, as with `predmesh_rpc.channels.connect`. A call that is cancelled
-    or late closes its connection, which stops the work behind it.
+    or late closes its connection, which stops the work behind it. One that a process never got goes to the next at
+    once, whatever the method; what may have begun is asked again only where that is safe.
     """
 
     def __init__(
         self,
-        path: Path,
+        paths: Sequence[Path],
         *,
         safe_to_retry: Sequence[str],
         allowed: Callable[[float | None], float | None],
         traced: bool = False,
     ) -> None:
         self._traced = traced
-        self._path = str(path)
         self._safe = frozenset(safe_to_retry)
         self._allowed = allowed
-        self._idle: list[_Connection] = []
+        self._peers = Peers(map(str, paths))
+        self._idle: dict[Peer, list[_Connection]] = {peer: [] for peer in self._peers.all}
         self._closed = False
 
     def unary_unary(
@@ -80,65 +82,90 @@ class HttpChannel(grpc.aio.Channel):
         loop = asyncio.get_running_loop()
         expiry = None if seconds is None else loop.time() + seconds
         lines = b"".join(b"%b: %b\r\n" % (key.encode(), value.encode()) for key, value in metadata)
+        passed: set[Peer] = set()
         while True:
-            attempts -= 1
             left = None if expiry is None else expiry - loop.time()
             if left is not None and left <= 0:
                 raise _error(grpc.StatusCode.DEADLINE_EXCEEDED, "no time is left for the call")
             timeout = b"" if left is None else b"grpc-timeout: %du\r\n" % max(1, int(left * 1e6))
             message = b"%b%b%bcontent-length: %d\r\n\r\n%b" % (head, lines, timeout, len(payload), payload)
+            peer = self._peers.choose(loop.time(), passed)
             try:
-                return await self._exchange(message, left)
-            except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE or attempts <= 0:
+                return await self._exchange(peer, message, left)
+            except TimeoutError:
+                peer.missed(loop.time())
+                raise _error(grpc.StatusCode.DEADLINE_EXCEEDED, "no answer within the call's time") from None
+            except OSError as problem:
+                peer.missed(loop.time())
+                passed.add(peer)
+                sent = isinstance(problem, ConnectionResetError)
+                if not sent and len(passed) < len(self._peers.all):
+                    continue
+                what = "the connection was lost" if sent else "the service does not listen"
+                error = _error(grpc.StatusCode.UNAVAILABLE, what)
+            except grpc.aio.AioRpcError as told:
+                if told.code() is not grpc.StatusCode.UNAVAILABLE:
                     raise
+                error = told
+            attempts -= 1
+            if attempts <= 0:
+                raise error
+            if peer not in passed or len(passed) == len(self._peers.all):
                 await asyncio.sleep(_BACKOFF_SECONDS)
+                passed.clear()
 
-    async def _exchange(self, message: bytes, seconds: float | None) -> Answer:
-        connection = await self._connection()
+    async def _exchange(self, peer: Peer, message: bytes, seconds: float | None) -> Answer:
+        peer.in_flight += 1
         try:
-            headers, body = await connection.exchange(message, seconds)
-        except BaseException:
-            connection.close()
-            raise
+            connection = await self._connection(peer)
+            try:
+                headers, body = await connection.exchange(message, seconds)
+            except BaseException:
+                connection.close()
+                raise
+        finally:
+            peer.in_flight -= 1
         if self._closed or not connection.usable:
             connection.close()
         else:
-            self._idle.append(connection)
+            self._idle[peer].append(connection)
         code = NUMBERS.get(int(headers.get("grpc-status", "2")), grpc.StatusCode.UNKNOWN)
         if code is not grpc.StatusCode.OK:
             raise _error(code, unquote(headers.get("grpc-message", "")), headers)
         return headers, body
 
-    async def _connection(self) -> _Connection:
-        while self._idle:
-            connection = self._idle.pop()
+    async def _connection(self, peer: Peer) -> _Connection:
+        idle = self._idle[peer]
+        while idle:
+            connection = idle.pop()
             if connection.usable:
                 return connection
-        try:
-            _, connection = await asyncio.get_running_loop().create_unix_connection(_Connection, self._path)
-        except OSError:
-            raise _error(grpc.StatusCode.UNAVAILABLE, "the service does not listen") from None
+        _, connection = await asyncio.get_running_loop().create_unix_connection(_Connection, peer.path)
         return connection
 
     async def close(self, grace: float | None = None) -> None:
         """Close the connections that no call uses; the others close when their call has ended."""
         self._closed = True
-        while self._idle:
-            self._idle.pop().close()
+        for idle in self._idle.values():
+            while idle:
+                idle.pop().close()
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
         """Ready while a connection is kept, else idle."""
-        return grpc.ChannelConnectivity.READY if self._idle else grpc.ChannelConnectivity.IDLE
+        return grpc.ChannelConnectivity.READY if any(self._idle.values()) else grpc.ChannelConnectivity.IDLE
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
         """Not offered: connections come and go with calls."""
         raise grpc.aio.UsageError("an HTTP channel has no state to wait for")
 
     async def channel_ready(self) -> None:
-        """Return once the service listens."""
-        connection = await self._connection()
-        self._idle.append(connection)
+        """Return when every process of the service listens.
+
+        Raises:
+            OSError: one does not.
+        """
+        for peer, idle in self._idle.items():
+            idle.append(await self._connection(peer))
 
     async def __aenter__(self) -> HttpChannel:
         return self
@@ -213,7 +240,8 @@ class _Connection(asyncio.Protocol):
         """Headers and body of the answer.
 
         Raises:
-            AioRpcError: DEADLINE_EXCEEDED after *seconds*, UNAVAILABLE when the connection is lost.
+            TimeoutError: there is none within *seconds*.
+            ConnectionResetError: the connection was lost first.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
@@ -238,7 +266,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.usable = False
-        self._fail(_error(grpc.StatusCode.UNAVAILABLE, "the connection was lost"))
+        self._fail(ConnectionResetError())
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -264,7 +292,7 @@ class _Connection(asyncio.Protocol):
         self._body: list[bytes] = []
 
     def _expire(self) -> None:
-        self._fail(_error(grpc.StatusCode.DEADLINE_EXCEEDED, "no answer within the call's time"))
+        self._fail(TimeoutError())
 
     def _fail(self, error: Exception) -> None:
         if self._answer is not None and not self._answer.done():
