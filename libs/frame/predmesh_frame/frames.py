@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from predmesh_frame.blocks import BlockColumns, ColumnBlock, alike, joined
 from predmesh_frame.columns import Column, FrameError
+from predmesh_frame.rows import Field, RowColumns
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,8 @@ class Frame:
 
     Attributes:
         rows: number of rows; 0 or more.
-        columns: the columns by name, in the order they were given; `BlockColumns` where many came as one.
+        columns: the columns by name, in the order they were given; `BlockColumns` where many came as one, `RowColumns`
+            where the rows were kept as they came.
     """
 
     rows: int
@@ -84,7 +87,7 @@ class Frame:
     def take(self, rows: npt.NDArray[np.intp] | Sequence[int] | slice) -> Frame:
         """The given rows in the given order; a slice shares memory."""
         columns = self.columns
-        if isinstance(columns, BlockColumns):
+        if isinstance(columns, BlockColumns | RowColumns):
             return Frame(_taken_rows(self.rows, rows), columns.take(rows))
         taken = {name: column.take(rows) for name, column in columns.items()}
         return Frame(_taken_rows(self.rows, rows), taken)
@@ -101,6 +104,8 @@ def concat(frames: Sequence[Frame]) -> Frame:
     first = frames[0]
     if len(frames) == 1:
         return first
+    if (kept := _kept_rows(frames)) is not None:
+        return Frame(len(kept.rows), kept)
     for frame in frames[1:]:
         if frame.columns.keys() != first.columns.keys():
             odd = sorted(frame.columns.keys() ^ first.columns.keys())
@@ -133,3 +138,16 @@ def _taken_rows(rows: int, taken: npt.NDArray[np.intp] | Sequence[int] | slice) 
     if isinstance(taken, np.ndarray) and taken.dtype == np.bool_:
         return int(taken.sum())
     return len(taken)
+
+
+def _kept_rows(frames: Sequence[Frame]) -> RowColumns | None:
+    """The rows of all *frames* where every one of them keeps rows of the same fields."""
+    rows: list[Sequence[Any]] = []
+    fields: Sequence[Field] | None = None
+    for frame in frames:
+        columns = frame.columns
+        if not isinstance(columns, RowColumns) or columns.fields is not (fields or columns.fields):
+            return None
+        fields = columns.fields
+        rows += columns.rows
+    return RowColumns(fields or (), rows)

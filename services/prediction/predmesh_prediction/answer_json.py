@@ -15,24 +15,26 @@ from predmesh_prediction.explaining import ExplainedAnswer, RowExplained
 
 def answer_document(answer: Answer, *, columns: bool, packed: bool = False) -> dict[str, Any]:
     """The JSON form of the PredictResponse of *answer*."""
-    document: dict[str, Any] = {}
-    if columns:
-        document["columns"] = json_format.MessageToDict(frame_to_proto(answer.columns, readable=not packed))
-    else:
-        document["predictions"] = answer.predictions
-    document["model"] = answer.bundle.name
-    document["modelVersion"] = answer.bundle.version
-    document["bundleId"] = answer.bundle_id
-    document["requestId"] = answer.request_id
-    document["predictionIds"] = answer.prediction_ids
+    rows = (
+        {"columns": json_format.MessageToDict(frame_to_proto(answer.columns, readable=not packed))}
+        if columns
+        else {"predictions": answer.predictions}
+    )
+    document = {
+        **rows,
+        "model": answer.bundle.name,
+        "modelVersion": answer.bundle.version,
+        "bundleId": answer.bundle_id,
+        "requestId": answer.request_id,
+        "predictionIds": answer.prediction_ids,
+    }
     if answer.degraded:
         document["degraded"] = [
             {"stage": each.stage, "policy": each.policy, "reason": each.reason, "detail": each.detail}
             for each in answer.degraded
         ]
-    document["timings"] = [
-        {"stage": stage, "duration": duration_text(took)} for stage, took in answer.microseconds.items()
-    ]
+    queued = {"stage": "queue", "duration": duration_text(answer.queued_microseconds)}
+    document["timings"] = [queued, *answer.once(__name__, _timings)]
     return document
 
 
@@ -53,6 +55,10 @@ def duration_text(microseconds: int) -> str:
     if not rest:
         return f"{seconds}s"
     return f"{seconds}.{rest // 1000:03d}s" if rest % 1000 == 0 else f"{seconds}.{rest:06d}s"
+
+
+def _timings(microseconds: dict[str, int]) -> list[dict[str, str]]:
+    return [{"stage": stage, "duration": duration_text(took)} for stage, took in microseconds.items()]
 
 
 def _row(row: RowExplained) -> dict[str, Any]:

@@ -18,15 +18,15 @@ def answer_proto(answer: Answer, *, columns: bool, packed: bool = False) -> pb.P
         bundle_id=answer.bundle_id,
         request_id=answer.request_id,
         prediction_ids=answer.prediction_ids,
+        timings=[_timing("queue", answer.queued_microseconds)],
     )
+    response.MergeFromString(answer.once(__name__, _timings))
     if columns:
         response.columns.CopyFrom(frame_to_proto(answer.columns, readable=not packed))
     else:
         response.predictions.extend([from_plain(row) for row in answer.predictions])
     for each in answer.degraded:
         response.degraded.add(stage=each.stage, policy=each.policy, reason=each.reason, detail=each.detail)
-    for stage, took in answer.microseconds.items():
-        response.timings.add(stage=stage).duration.FromMicroseconds(took)
     return response
 
 
@@ -43,3 +43,15 @@ def explained_proto(answer: ExplainedAnswer, *, columns: bool, packed: bool = Fa
         for name, value, moved in row.attributions:
             one.attributions.add(feature=name, value=value, contribution=moved)
     return response
+
+
+def _timings(microseconds: dict[str, int]) -> bytes:
+    """A PredictResponse of the timings alone: merging its bytes costs less than making its messages."""
+    timings = [_timing(stage, took) for stage, took in microseconds.items()]
+    return pb.PredictResponse(timings=timings).SerializeToString()
+
+
+def _timing(stage: str, microseconds: int) -> pb.StageTiming:
+    timing = pb.StageTiming(stage=stage)
+    timing.duration.FromMicroseconds(microseconds)
+    return timing

@@ -53,6 +53,8 @@ class Travelled:
     """Time that each stage took."""
     degraded: list[Degraded] = field(default_factory=list)
     """What was degraded."""
+    encoded: dict[str, Any] = field(default_factory=dict)
+    """What an encoder of answers has made of it, under the encoder's name, for the other requests of the batch."""
 
     @cached_property
     def records(self) -> list[dict[str, Any]]:

@@ -35,6 +35,10 @@ class Fault:
 class Rule(Protocol):
     """What one value of an input must be."""
 
+    def one(self, value: object) -> Any | None:
+        """The element that a JSON *value*, which is not null, stands for; None when it breaks the rule."""
+        ...
+
     def read(self, values: Sequence[object]) -> Array | None:
         """The column of JSON *values*, none of them null; None when one of them breaks the rule."""
         ...
@@ -51,6 +55,10 @@ class Rule(Protocol):
 @dataclass(frozen=True, slots=True)
 class BoolRule:
     """True or false."""
+
+    def one(self, value: object) -> bool | None:
+        """The boolean."""
+        return value if type(value) is bool else None
 
     def read(self, values: Sequence[object]) -> Array | None:
         """The booleans."""
@@ -80,6 +88,11 @@ class IntegerRule:
         low, high = _INT_BOUNDS[self.type]
         object.__setattr__(self, "low", low if self.minimum is None else max(low, math.ceil(self.minimum)))
         object.__setattr__(self, "high", high if self.maximum is None else min(high, math.floor(self.maximum)))
+
+    def one(self, value: object) -> int | None:
+        """The integer, given as a number or as a decimal string."""
+        number = integer(value)
+        return number if number is not None and self.low <= number <= self.high else None
 
     def read(self, values: Sequence[Any]) -> Array | None:
         """The integers, given as numbers or as decimal strings."""
@@ -129,6 +142,11 @@ class NumberRule:
         object.__setattr__(self, "low", -most if self.minimum is None else max(-most, self.minimum))
         object.__setattr__(self, "high", most if self.maximum is None else min(most, self.maximum))
 
+    def one(self, value: Any) -> float | None:
+        """The number."""
+        # NaN makes both comparisons false, and the bounds are finite.
+        return value if type(value) in _NUMBERS and self.low <= value <= self.high else None
+
     def read(self, values: Sequence[Any]) -> Array | None:
         """The numbers."""
         if not set(map(type, values)) <= _NUMBERS or not all(map(math.isfinite, values)):
@@ -163,6 +181,10 @@ class TextRule:
     def __post_init__(self) -> None:
         object.__setattr__(self, "allowed", frozenset(self.categories))
 
+    def one(self, value: object) -> str | None:
+        """The text."""
+        return value if type(value) is str and (not self.categories or value in self.allowed) else None
+
     def read(self, values: Sequence[object]) -> Array | None:
         """The texts."""
         if not set(map(type, values)) <= {str} or (self.categories and not self.allowed.issuperset(values)):
@@ -190,6 +212,10 @@ class EncodedRule:
     dtype: np.dtype[Any]
     form: str
     example: str
+
+    def one(self, value: object) -> Any | None:
+        """The decoded value."""
+        return self.decode(value)
 
     def read(self, values: Sequence[object]) -> Array | None:
         """The decoded values."""

@@ -4,7 +4,10 @@ import math
 from typing import Any
 
 import numpy as np
+import predmesh_prediction.validation as validation
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from predmesh_bundle.schema import Bundle
 from predmesh_frame import Column, DataType, Frame
 from predmesh_prediction.structs import from_plain, to_plain
@@ -264,3 +267,30 @@ def test_columns_and_objects_get_the_same_words(name: str, value: Any) -> None:
         Validator(FLIGHTS).of_columns(Frame.of(given))
     (of_columns,) = caught.value.violations
     assert (of_columns.reason_text, of_columns.nearest) == (of_rows.reason_text, of_rows.nearest)
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**64), 2**64),
+    st.integers(-10, 10),
+    st.floats(),
+    st.text(max_size=4),
+    st.sampled_from(["alpha", "7", "-6", "aGk=", "1970-01-01T00:00:01Z", "2013-13-01T00:00:00Z"]),
+    st.lists(st.integers(), max_size=2),
+)
+ROWS = st.dictionaries(st.sampled_from([*(spec.name for spec in TYPES.inputs), "odd"]), VALUES, max_size=4)
+
+
+@given(st.lists(ROWS, min_size=1, max_size=3))
+def test_few_rows_are_read_as_many_are(rows: list[dict[str, Any]]) -> None:
+    def read() -> Any:
+        try:
+            return dict(Validator(TYPES).of_instances(rows).columns)
+        except InvalidInput as error:
+            return error.violations
+
+    few = read()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validation, "FEW", 0)
+        assert few == read()
