@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+from urllib.parse import quote
+
 from predmesh_gateway.envoy_types import Json, address, seconds, typed
 from predmesh_gateway.listener import TRACES
 from predmesh_gateway.routes import CLUSTER, HTTP_CLUSTER
 from predmesh_gateway.settings import Settings
+
+IDLE_TIMEOUT = "60s"
+"""Kept connections end here, before the front ends them, which takes 120 s: so none is closed under a request."""
 
 
 def clusters(settings: Settings) -> list[Json]:
@@ -24,18 +30,16 @@ def prediction_cluster(settings: Settings) -> Json:
     return {
         **_balanced(CLUSTER, settings.prediction_addresses, settings),
         "typed_extension_protocol_options": http2(),
-        "health_checks": [health_check(settings)],
+        "health_checks": [health_check(settings, grpc_health_check={"service_name": settings.health_service})],
     }
 
 
 def prediction_http_cluster(settings: Settings) -> Json:
-    """The HTTP/1.1 fronts of prediction's processes, over connections that are kept.
-
-    A front lives and ends with its process, whose health the other cluster watches and /healthz tells.
-    """
+    """The HTTP/1.1 fronts of prediction's processes, over connections that are kept; watched and left as the others."""
     return {
         **_balanced(HTTP_CLUSTER, settings.prediction_http_addresses, settings),
         "typed_extension_protocol_options": http1(),
+        "health_checks": [health_check(settings, http_health_check={"path": front_health_path(settings)})],
     }
 
 
@@ -69,8 +73,8 @@ def thresholds(settings: Settings) -> Json:
     }
 
 
-def health_check(settings: Settings) -> Json:
-    """One grpc.health.v1.Health/Check an interval and process."""
+def health_check(settings: Settings, **asked: Json) -> Json:
+    """One question, *asked*, an interval and process."""
     interval = seconds(settings.health_interval_seconds)
     return {
         "timeout": "1s",
@@ -79,8 +83,13 @@ def health_check(settings: Settings) -> Json:
         "no_traffic_healthy_interval": interval,
         "unhealthy_threshold": 2,
         "healthy_threshold": 1,
-        "grpc_health_check": {"service_name": settings.health_service},
+        **asked,
     }
+
+
+def front_health_path(settings: Settings) -> str:
+    """What an HTTP front is asked for what Health/Check is asked for."""
+    return f"/healthz?service={quote(settings.health_service)}" if settings.health_service else "/healthz"
 
 
 def traces_cluster(endpoint: str) -> Json:
@@ -96,12 +105,17 @@ def traces_cluster(endpoint: str) -> Json:
 
 def http2() -> Json:
     """HTTP/2 with prior knowledge, kept alive."""
-    return _protocol({"http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}})
+    return _protocol(
+        explicit_http_config={"http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}}
+    )
 
 
 def http1() -> Json:
-    """HTTP/1.1, a connection for each request in flight, kept for the next."""
-    return _protocol({"http_protocol_options": {}})
+    """HTTP/1.1, a connection for each request in flight, kept for the next; gRPC answers end with trailers."""
+    return _protocol(
+        explicit_http_config={"http_protocol_options": {"enable_trailers": True}},
+        common_http_protocol_options={"idle_timeout": IDLE_TIMEOUT},
+    )
 
 
 def endpoints(cluster: str, addresses: tuple[str, ...]) -> Json:
@@ -123,9 +137,9 @@ def _balanced(name: str, addresses: tuple[str, ...], settings: Settings) -> Json
     }
 
 
-def _protocol(options: Json) -> Json:
+def _protocol(**options: Any) -> Json:
     message = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-    return {message: typed(message, explicit_http_config=options)}
+    return {message: typed(message, **options)}
 
 
 def _upstream(text: str) -> Json:

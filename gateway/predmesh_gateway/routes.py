@@ -19,7 +19,9 @@ STREAMS = (
     "/grpc.health.v1.Health/Watch",
 )
 HOME_PAGE = "/predmesh.prediction.v1.PredictionHttpService/GetHomePage"
-GRPC_PREFIXES = ("/predmesh.", "/inference.", "/grpc.")
+GRPC_ITSELF = "/grpc."
+"""Health and reflection, which grpcio alone answers."""
+GRPC_PREFIXES = ("/predmesh.", "/inference.", GRPC_ITSELF)
 POSTED = "/v1/models/.+:(predict|explain)|/v2/models/.+/infer"
 READ = "/|/v1/models(/[^:]*)?|/v2|/v2/.*"
 
@@ -37,13 +39,11 @@ def routes(settings: Settings) -> list[Json]:
 
     A transcoded call is matched twice: by its REST path, then by the gRPC path it became.
     """
-    streams = [{"match": {"path": path, "grpc": {}}, "route": stream_action(settings)} for path in STREAMS]
-    home = {"match": {"path": HOME_PAGE}, "route": unary_action(settings), "request_headers_to_add": [_ORIGIN]}
-    unary = {"match": {"prefix": "/", "grpc": {}}, "route": unary_action(settings)}
-    web = {
-        "match": {"prefix": "/", "headers": [_content_type("application/grpc-web")]},
-        "route": unary_action(settings),
-    }
+    called = {"headers": [_content_type("application/grpc")]}  # gRPC-Web as well
+    streams = [{"match": {"path": path, **called}, "route": stream_action(settings)} for path in STREAMS]
+    own = {"match": {"prefix": GRPC_ITSELF, **called}, "route": unary_action(settings, CLUSTER)}
+    home = {"match": {"path": HOME_PAGE}, **_unary(settings), "request_headers_to_add": [_ORIGIN]}
+    unary = {"match": {"prefix": "/", **called}, **_unary(settings)}
     preflights = [_preflight(origin, settings) for origin in settings.cors_origins]
     not_grpc = [_refuse({"prefix": prefix}, status=415) for prefix in GRPC_PREFIXES]
     rest = [
@@ -52,7 +52,7 @@ def routes(settings: Settings) -> list[Json]:
         {"match": {"safe_regex": {"regex": READ}, "headers": [_method("GET")]}, "route": unary_action(settings)},
         _refuse({"safe_regex": {"regex": READ}}, status=405, allow="GET"),
     ]
-    return [*streams, home, unary, web, *preflights, *not_grpc, *rest]
+    return [*streams, own, home, unary, *preflights, *not_grpc, *rest]
 
 
 def posted(settings: Settings) -> Json:
@@ -66,9 +66,10 @@ def posted(settings: Settings) -> Json:
     }
 
 
-def unary_action(settings: Settings) -> Json:
-    """A call with one answer: retried, and ended at its deadline."""
-    return {"cluster": CLUSTER, **_once_answered(settings, retry_on=_GRPC_RETRIES)}
+def unary_action(settings: Settings, cluster: str = "") -> Json:
+    """A call with one answer: retried, and ended at its deadline; by default it goes to the HTTP front, if any."""
+    cluster = cluster or (HTTP_CLUSTER if settings.prediction_http_addresses else CLUSTER)
+    return {"cluster": cluster, **_once_answered(settings, retry_on=_GRPC_RETRIES)}
 
 
 def http_action(settings: Settings) -> Json:
@@ -86,6 +87,12 @@ def stream_action(settings: Settings) -> Json:
         "idle_timeout": seconds(settings.idle_timeout_seconds),
         "max_stream_duration": _at_most(settings.stream_timeout_seconds),
     }
+
+
+def _unary(settings: Settings) -> Json:
+    # HTTP/1.1 cannot end a gRPC error without a length, which callers would find among their metadata.
+    unsaid = {"response_headers_to_remove": ["content-length"]} if settings.prediction_http_addresses else {}
+    return {"route": unary_action(settings), **unsaid}
 
 
 def retry_policy(retries: int, **reasons: Any) -> Json:

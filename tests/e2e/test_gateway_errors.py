@@ -21,20 +21,25 @@ from predmesh_gateway import admin
 from predmesh_gateway.bootstrap import to_yaml
 from predmesh_gateway.envoy import argv
 from predmesh_gateway.settings import Settings
-from predmesh_testing.envoy import Gateway, running_echo, running_gateway
+from predmesh_testing.envoy import FRONTS, Gateway, http_socket, running_echo, running_gateway, settings_over
 
 MIB = 1024 * 1024
 GET_MODEL = "/predmesh.prediction.v1.PredictionService/GetModel"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("gw")
+@pytest.fixture(scope="module", params=FRONTS)
+def front(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def gateway(folder: Path) -> Iterator[Gateway]:
-    settings = Settings(prediction_addresses=(f"unix:{folder / 'p.sock'}",), request_timeout_seconds=1.0)
+def folder(front: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp(front)
+
+
+@pytest.fixture(scope="module")
+def gateway(folder: Path, front: str) -> Iterator[Gateway]:
+    settings = settings_over(front, folder / "p.sock", request_timeout_seconds=1.0)
     with running_echo(folder / "p.sock"), running_gateway(settings, folder) as found:
         yield found
 
@@ -46,9 +51,9 @@ def rest(gateway: Gateway) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def orphan(tmp_path: Path) -> Iterator[Gateway]:
+def orphan(tmp_path: Path, front: str) -> Iterator[Gateway]:
     """A gateway whose prediction is not there."""
-    settings = Settings(prediction_addresses=(f"unix:{tmp_path / 'none.sock'}",), health_interval_seconds=0.1)
+    settings = settings_over(front, tmp_path / "none.sock", health_interval_seconds=0.1)
     with running_gateway(settings, tmp_path) as found:
         yield found
 
@@ -66,11 +71,6 @@ def told(answer: httpx.Response) -> tuple[int, int, str]:
     return answer.status_code, document["code"], document["message"]
 
 
-def many_bytes() -> Iterator[bytes]:
-    for _ in range(100):
-        yield b"x" * 65536
-
-
 @pytest.mark.parametrize(
     ("method", "path", "more", "expected"),
     [
@@ -86,7 +86,7 @@ def many_bytes() -> Iterator[bytes]:
         pytest.param("GET", "/v1/models", {"headers": {"a_b": "1"}}, (400, 3), id="underscore"),
         pytest.param("GET", "/v1/models", {"headers": {"a": "x" * 40_000}}, (431, 3), id="large headers"),
         pytest.param("POST", "/v1/models/a:predict", {"content": b"x" * (4 * MIB + 1)}, (413, 3), id="large body"),
-        pytest.param("POST", "/v1/models/a:predict", {"content": many_bytes()}, (413, 3), id="large stream"),
+        pytest.param("POST", "/v1/models/a:predict", {"content": [b"x" * 65536] * 100}, (413, 3), id="large stream"),
         pytest.param("POST", "/v2/models/a/infer", {"content": b"x" * (5 * MIB)}, (413, 3), id="large v2 body"),
     ],
 )
@@ -128,8 +128,8 @@ def failure(address: str, model: str, *, timeout: float = 10) -> tuple[grpc.Stat
     return caught.value.code(), info.reason, details
 
 
-def test_a_prediction_that_hangs_costs_the_time_allowed(tmp_path: Path):
-    settings = Settings(prediction_addresses=(f"unix:{tmp_path / 'p.sock'}",), request_timeout_seconds=0.3)
+def test_a_prediction_that_hangs_costs_the_time_allowed(tmp_path: Path, front: str):
+    settings = settings_over(front, tmp_path / "p.sock", request_timeout_seconds=0.3)
     with running_echo(tmp_path / "p.sock") as echo, running_gateway(settings, tmp_path) as gateway:
         assert httpx.get(f"{gateway.url}/v1/models/a").status_code == 200
         echo.send_signal(signal.SIGSTOP)
@@ -175,8 +175,8 @@ def test_without_prediction_the_gateway_is_not_healthy(orphan: Gateway):
     assert "healthy" in message
 
 
-def test_a_prediction_that_dies_is_noticed_and_its_return_too(tmp_path: Path):
-    settings = Settings(prediction_addresses=(f"unix:{tmp_path / 'p.sock'}",), health_interval_seconds=0.1)
+def test_a_prediction_that_dies_is_noticed_and_its_return_too(tmp_path: Path, front: str):
+    settings = settings_over(front, tmp_path / "p.sock", health_interval_seconds=0.1)
     with running_gateway(settings, tmp_path) as gateway:
         with running_echo(tmp_path / "p.sock") as echo:
             until(lambda: httpx.get(f"{gateway.url}/healthz").status_code == 200)
@@ -184,14 +184,15 @@ def test_a_prediction_that_dies_is_noticed_and_its_return_too(tmp_path: Path):
             echo.wait(10)
             until(lambda: httpx.get(f"{gateway.url}/healthz").status_code == 503)
         (tmp_path / "p.sock").unlink()
+        http_socket(tmp_path / "p.sock").unlink()
         with running_echo(tmp_path / "p.sock"):
             # The first call succeeds: none waits for a health check.
             assert httpx.get(f"{gateway.url}/v1/models").status_code == 200
             until(lambda: httpx.get(f"{gateway.url}/healthz").status_code == 200)
 
 
-def test_a_prediction_in_trouble_still_speaks_for_itself(tmp_path: Path):
-    settings = Settings(prediction_addresses=(f"unix:{tmp_path / 'p.sock'}",), health_interval_seconds=0.1)
+def test_a_prediction_in_trouble_still_speaks_for_itself(tmp_path: Path, front: str):
+    settings = settings_over(front, tmp_path / "p.sock", health_interval_seconds=0.1)
     need = tmp_path / "need"
     need.touch()
     with running_echo(tmp_path / "p.sock", ECHO_NEED=str(need)), running_gateway(settings, tmp_path) as gateway:
@@ -207,12 +208,12 @@ def test_what_prediction_answers_does_not_take_it_out(gateway: Gateway, rest: ht
         assert rest.get(f"/v1/models/code-{code}").json()["code"] == code
     assert rest.get("/healthz").status_code == 200
     ejected = admin.statistics(gateway.settings.admin_address, matching="outlier_detection.ejections_active")
-    assert list(ejected.values()) == [0]
+    assert set(ejected.values()) == {0}
 
 
-def test_a_process_killed_among_several_fails_no_call(tmp_path: Path):
+def test_a_process_killed_among_several_fails_no_call(tmp_path: Path, front: str):
     sockets = [tmp_path / "a.sock", tmp_path / "b.sock"]
-    settings = Settings(prediction_addresses=tuple(f"unix:{path}" for path in sockets))
+    settings = settings_over(front, *sockets)
     statuses = []
     with (
         running_echo(sockets[0]) as first,

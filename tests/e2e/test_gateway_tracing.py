@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,8 +14,7 @@ import grpc
 import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
-from predmesh_gateway.settings import Settings
-from predmesh_testing.envoy import Gateway, running_echo, running_gateway
+from predmesh_testing.envoy import FRONTS, Gateway, running_echo, running_gateway, settings_over
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
@@ -41,19 +41,26 @@ def collector() -> Iterator[tuple[Collector, int]]:
     server.stop(0).wait()
 
 
-@pytest.fixture
-def gateway(collector: tuple[Collector, int], tmp_path: Path) -> Iterator[Gateway]:
-    settings = Settings(
-        prediction_addresses=(f"unix:{tmp_path / 'p.sock'}",), otlp_endpoint=f"http://127.0.0.1:{collector[1]}"
-    )
+@pytest.fixture(params=FRONTS)
+def gateway(request: pytest.FixtureRequest, collector: tuple[Collector, int], tmp_path: Path) -> Iterator[Gateway]:
+    endpoint = f"http://127.0.0.1:{collector[1]}"
+    settings = settings_over(request.param, tmp_path / "p.sock", otlp_endpoint=endpoint)
     with running_echo(tmp_path / "p.sock"), running_gateway(settings, tmp_path) as found:
         yield found
+
+
+def logged(gateway: Gateway) -> str:
+    """The access log once it holds something, which may be after the caller has its answer."""
+    end = time.monotonic() + 10
+    while not (log := gateway.access_log()):
+        assert time.monotonic() < end, "nothing was logged"
+    return log
 
 
 def test_a_call_is_one_trace(gateway: Gateway, collector: tuple[Collector, int]):
     answer = httpx.get(f"{gateway.url}/v1/models/traced")
     seen = json.loads(answer.json()["model"]["description"])["metadata"]["traceparent"].split("-")[1]
-    (line,) = [json.loads(line) for line in gateway.access_log().splitlines()]
+    (line,) = [json.loads(line) for line in logged(gateway).splitlines()]
     assert line["trace_id"] == seen
     span = collector[0].spans.get(timeout=20)
     assert span.trace_id.hex() == seen

@@ -14,6 +14,7 @@ import httptools
 
 from predmesh_rpc import context
 from predmesh_rpc.http_front import MESSAGE_TYPE
+from predmesh_rpc.http_server import header_lines
 from predmesh_rpc.peers import Peer, Peers
 from predmesh_rpc.status import DETAILS_KEY, NUMBERS
 from predmesh_rpc.tracing import client_span, injected
@@ -81,7 +82,7 @@ class HttpChannel(grpc.aio.Channel):
     async def _call(self, head: bytes, payload: bytes, seconds: float | None, metadata: Any, attempts: int) -> Answer:
         loop = asyncio.get_running_loop()
         expiry = None if seconds is None else loop.time() + seconds
-        lines = b"".join(b"%b: %b\r\n" % (key.encode(), value.encode()) for key, value in metadata)
+        lines = header_lines(metadata)
         passed: set[Peer] = set()
         while True:
             left = None if expiry is None else expiry - loop.time()

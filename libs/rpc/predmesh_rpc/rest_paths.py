@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from google.api import annotations_pb2, http_pb2, httpbody_pb2
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pool import Default
 from google.protobuf.message_factory import GetMessageClass
+
+from predmesh_rpc.errors import InvalidInput, Violation
 
 _BODY = httpbody_pb2.HttpBody.DESCRIPTOR.full_name
 _VARIABLE = re.compile(r"\{(\w+)\}")
@@ -36,12 +38,30 @@ class RestPath:
     message: Any
     body: str
 
-    def request(self, found: Mapping[str, str], content_type: str, data: bytes) -> Any:
-        """The request that a call with the path's variables *found* and a body means."""
+    def request(self, found: Mapping[str, str], query: str, content_type: str, data: bytes) -> Any:
+        """The request that a call with the path's variables *found* and a body means.
+
+        Raises:
+            InvalidInput: the *query* has parameters other than fields of the path, which are ignored as in Envoy.
+        """
+        if query:
+            self._check(query)
         request = self.message(**{name: unquote(value) for name, value in found.items()})
         if self.body:
             getattr(request, self.body).CopyFrom(httpbody_pb2.HttpBody(content_type=content_type, data=data))
         return request
+
+    def _check(self, query: str) -> None:
+        known = set(self.message.DESCRIPTOR.fields_by_name) - {self.body}
+        unknown = sorted({name for name, _ in parse_qsl(query, keep_blank_values=True)} - known)
+        if unknown:
+            violations = [
+                Violation(name, "is no query parameter of this path; what it takes is in the body") for name in unknown
+            ]
+            names = ", ".join(map(repr, unknown))
+            raise InvalidInput(
+                "ERROR_REASON_INVALID_REQUEST", f"this path takes no query parameter {names}", violations
+            )
 
 
 def rest_paths(services: Iterable[str]) -> list[RestPath]:

@@ -71,7 +71,12 @@ class Server:
             await stack.enter_async_context(self.health.watched())
             if settings.http_address:
                 traces = bool(settings.otlp_endpoint)
-                front = HttpFront(self._table, grace_seconds=settings.grace_seconds, traced=traces)
+                front = HttpFront(
+                    self._table,
+                    serving=self.health.serving,
+                    grace_seconds=settings.grace_seconds,
+                    traced=traces,
+                )
                 self.http_port = await stack.enter_async_context(front.listening(settings.http_address))
             stack.push_async_callback(self.drain, settings.grace_seconds)
             await self._listen()

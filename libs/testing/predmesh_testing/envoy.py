@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from predmesh_gateway import admin
 from predmesh_gateway.bootstrap import to_yaml
@@ -17,6 +18,8 @@ from predmesh_gateway.envoy import argv
 from predmesh_gateway.settings import Settings
 
 START_SECONDS = 30.0
+FRONTS = ("grpc", "http")
+"""The ways in which a gateway can reach prediction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,20 @@ class Gateway:
         """What was logged so far; Envoy writes it out after at most a second, at once when reopened."""
         admin.get(self.settings.admin_address, "/reopen_logs", method="POST")
         return Path(self.settings.access_log).read_text()
+
+
+def settings_over(front: str, *sockets: Path, **more: Any) -> Settings:
+    """Settings of a gateway that reaches the echoes at *sockets* over *front*, one of FRONTS."""
+    return Settings(
+        prediction_addresses=tuple(f"unix:{socket}" for socket in sockets),
+        prediction_http_addresses=tuple(f"unix:{http_socket(socket)}" for socket in sockets if front == "http"),
+        **more,
+    )
+
+
+def http_socket(socket: Path) -> Path:
+    """Where the echo at *socket* has its HTTP front."""
+    return socket.with_suffix(".http")
 
 
 @contextlib.contextmanager
@@ -80,8 +97,9 @@ def running_gateway(settings: Settings, folder: Path) -> Iterator[Gateway]:
 def running_echo(socket: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
     """Starts `echo_prediction` on the unix socket *socket* with more environment *variables*, and ends it."""
     command = [sys.executable, "-m", "predmesh_testing.echo_prediction"]
-    variables |= {"ECHO_ADDRESS": f"unix:{socket}", "ECHO_GRACE_SECONDS": "0", "ECHO_LOG_LEVEL": "ERROR"}
-    process = subprocess.Popen(command, env=os.environ | variables)
+    own = {"ECHO_ADDRESS": f"unix:{socket}", "ECHO_HTTP_ADDRESS": f"unix:{http_socket(socket)}"}
+    own |= {"ECHO_GRACE_SECONDS": "0", "ECHO_LOG_LEVEL": "ERROR"}
+    process = subprocess.Popen(command, env=os.environ | own | variables)
     try:
         end = time.monotonic() + START_SECONDS
         while not socket.exists():

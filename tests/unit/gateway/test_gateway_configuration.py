@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 import yaml
+from predmesh.prediction.v1 import open_inference_http_service_pb2, prediction_http_service_pb2, prediction_service_pb2
 from predmesh_gateway.bootstrap import bootstrap, to_yaml
 from predmesh_gateway.clusters import clusters, prediction_cluster, prediction_http_cluster
 from predmesh_gateway.envoy_types import address, seconds
-from predmesh_gateway.filters import http_filters, transcoder
+from predmesh_gateway.filters import SERVICES, http_filters, transcoder
 from predmesh_gateway.listener import connection_manager, listener
-from predmesh_gateway.routes import POSTED, STREAMS, routes
+from predmesh_gateway.routes import GRPC_ITSELF, POSTED, STREAMS, routes
 from predmesh_gateway.settings import Settings, contract_descriptors
+from tritonclient.grpc import service_pb2
 
+CONTRACTS = (prediction_service_pb2, prediction_http_service_pb2, open_inference_http_service_pb2, service_pb2)
 HTTP = Settings(prediction_http_addresses=("unix:/run/a-http.sock",))
 
 
@@ -160,10 +163,27 @@ def test_without_an_http_front_posted_calls_are_transcoded():
     assert "buffer" not in names(http_filters(Settings()))
 
 
-def test_with_an_http_front_posted_calls_alone_go_there():
-    there = [one for one in routes(HTTP) if one.get("route", {}).get("cluster") == "prediction_http"]
-    assert there == [posted(HTTP)]
-    assert there[0]["match"]["headers"] == [{"name": ":method", "string_match": {"exact": "POST"}}]
+def test_with_an_http_front_all_but_streams_and_grpcs_own_services_go_there():
+    elsewhere = [one["match"] for one in routes(HTTP) if one.get("route", {}).get("cluster") == "prediction"]
+    assert [one.get("path") or one["prefix"] for one in elsewhere] == [*STREAMS, "/grpc."]
+    assert "prediction_http" not in {one.get("route", {}).get("cluster") for one in routes(Settings())}
+
+
+def test_every_stream_of_the_contracts_is_known_as_one():
+    services = [service for contract in CONTRACTS for service in contract.DESCRIPTOR.services_by_name.values()]
+    streams = [
+        f"/{service.full_name}/{method.name}"
+        for service in services
+        for method in service.methods
+        if method.client_streaming or method.server_streaming
+    ]
+    assert {service.full_name for service in services} == {*SERVICES, "inference.GRPCInferenceService"}
+    assert set(streams) == {path for path in STREAMS if not path.startswith(GRPC_ITSELF)}
+
+
+def test_a_posted_call_goes_to_the_front_by_its_rest_path():
+    assert posted(HTTP)["route"]["cluster"] == "prediction_http"
+    assert posted(HTTP)["match"]["headers"] == [{"name": ":method", "string_match": {"exact": "POST"}}]
 
 
 def test_calls_to_the_front_are_buffered_up_to_the_largest_body_and_not_transcoded():
@@ -196,7 +216,17 @@ def test_the_fronts_cluster_is_predictions_but_for_protocol_and_health_checks():
     own = {"name", "typed_extension_protocol_options", "load_assignment", "health_checks"}
     assert {key: prediction[key] for key in prediction.keys() - own} == {key: there[key] for key in there.keys() - own}
     assert there["load_assignment"]["endpoints"] == prediction["load_assignment"]["endpoints"]
-    assert "health_checks" not in there
+    ours, theirs = there["health_checks"][0], prediction["health_checks"][0]
+    assert ours.pop("http_health_check") == {"path": "/healthz"}
+    assert theirs.pop("grpc_health_check") == {"service_name": ""}
+    assert ours == theirs
+
+
+def test_both_fronts_are_asked_for_the_health_that_is_wanted():
+    settings = HTTP.model_copy(update={"health_service": "a b"})
+    assert prediction_cluster(settings)["health_checks"][0]["grpc_health_check"] == {"service_name": "a b"}
+    asked = prediction_http_cluster(settings)["health_checks"][0]["http_health_check"]
+    assert asked == {"path": "/healthz?service=a%20b"}
 
 
 def test_what_a_process_answers_never_takes_it_out():

@@ -1,0 +1,72 @@
+"""One gRPC message as the body of an HTTP/1.1 request or answer: its frame, its compression, its status as trailers."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+from predmesh_rpc.errors import InvalidInput, NotOffered
+from predmesh_rpc.http_server import header_lines
+from predmesh_rpc.table import malformed, too_large
+
+FRAME_BYTES = 5
+"""What goes before a message: a flag, and the length as four bytes, big-endian."""
+
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+
+
+def unframed(body: bytes, size: int, encoding: str, *, limit_bytes: int) -> bytes:
+    """The one message in *body*.
+
+    Args:
+        body: as it came; empty where it was too long to keep.
+        size: bytes that came.
+        encoding: the header ``grpc-encoding``; empty or ``identity``, ``gzip`` or ``deflate``.
+        limit_bytes: longest message taken, also once it is inflated.
+
+    Raises:
+        InvalidInput: it is too long, or is not one message.
+        NotOffered: the encoding is not known.
+    """
+    if size > limit_bytes + FRAME_BYTES:
+        raise too_large(size - FRAME_BYTES, limit_bytes)
+    if len(body) < FRAME_BYTES or int.from_bytes(body[1:FRAME_BYTES]) != len(body) - FRAME_BYTES:
+        raise malformed()
+    return _inflated(body[FRAME_BYTES:], encoding, limit_bytes) if body[0] else body[FRAME_BYTES:]
+
+
+def framed(message: bytes, initial: Sequence[tuple[str, str | bytes]], request_id: str) -> bytes:
+    """The whole response that carries *message*, with its status and the request id as trailers."""
+    return (
+        b"HTTP/1.1 200 \r\ncontent-type: application/grpc\r\ntransfer-encoding: chunked\r\n%b\r\n"
+        b"%x\r\n\0%b%b\r\n0\r\ngrpc-status: 0\r\nx-request-id: %b\r\n\r\n"
+    ) % (
+        header_lines(initial),
+        len(message) + FRAME_BYTES,
+        len(message).to_bytes(4),
+        message,
+        request_id.encode(),
+    )
+
+
+def _inflated(data: bytes, encoding: str, limit_bytes: int) -> bytes:
+    if encoding not in ("gzip", "deflate"):
+        raise NotOffered(
+            "ERROR_REASON_NOT_OFFERED",
+            f"messages compressed by {encoding or 'nothing'!r} are not read here; use gzip, deflate or identity",
+            encoding=encoding,
+        )
+    inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        message = inflater.decompress(data, limit_bytes + 1)
+    except zlib.error:
+        raise malformed() from None
+    if len(message) > limit_bytes:
+        raise InvalidInput(
+            "ERROR_REASON_TOO_LARGE",
+            f"the message inflates to more than the {limit_bytes} bytes allowed; send fewer rows at once",
+            limit_bytes=limit_bytes,
+        )
+    if not inflater.eof:
+        raise malformed()
+    return message
