@@ -17,14 +17,18 @@ from predmesh_cli import processes
 from predmesh_cli.ending import traces
 from predmesh_cli.home import Home
 from predmesh_cli.mesh_settings import read_settings
-from predmesh_cli.topology import PROGRAMS
+from predmesh_cli.topology import program_names
+from predmesh_cli.workers import shown
 from predmesh_testing.running import ROOT, RunningMesh, free_port
+
+WORKERS = {"prediction": 2, "features": 2, "preprocessing": 1}
+PROGRAMS = program_names(WORKERS)
 
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
     made = RunningMesh(tmp_path_factory.mktemp("life"), free_port())
-    made.predmesh("up", "--port", str(made.port))
+    made.predmesh("up", "--port", str(made.port), "--workers", shown(WORKERS))
     yield made
     made.predmesh("down")
 
@@ -126,6 +130,12 @@ def test_the_port_of_a_running_mesh_is_not_changed_under_it(mesh: RunningMesh) -
     assert done.returncode == 1
     assert f"already runs on port {mesh.port}" in done.stderr
     assert "predmesh down" in done.stderr
+
+
+def test_the_workers_of_a_running_mesh_are_not_changed_under_it(mesh: RunningMesh) -> None:
+    done = mesh.predmesh("up", "--workers", "1", check=False)
+    assert done.returncode == 1
+    assert f"already runs with workers {shown(WORKERS)}" in done.stderr
 
 
 def test_a_killed_supervisor_is_seen_and_mended(mesh: RunningMesh) -> None:

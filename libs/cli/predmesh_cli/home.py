@@ -11,7 +11,7 @@ from pathlib import Path
 LONGEST_SOCKET_PATH = 100
 """Bytes; the kernel allows 107, and the supervisor appends its pid to one name while it starts."""
 
-LONGEST_SOCKET_NAME = len("supervisor.sock.4194304")
+LONGEST_SOCKET_NAME = max(len("supervisor.sock.4194304"), len("preprocessing.63-http.sock"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,11 @@ class Home:
     def supervisor_configuration(self) -> Path:
         """The supervisor's INI."""
         return self.run / "supervisord.ini"
+
+    @property
+    def scrape_targets(self) -> Path:
+        """Where every program's metrics are, for Prometheus."""
+        return self.run / "scrape.json"
 
     @property
     def shm_prefix(self) -> str:

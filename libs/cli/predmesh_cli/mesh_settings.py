@@ -12,23 +12,14 @@ from typing import Any
 
 from predmesh_cli.errors import CliError, ExitCode
 from predmesh_cli.home import Home, socket_folder
+from predmesh_cli.workers import AUTO, MOST_WORKERS, SCALED, SERVICES, Counts, WorkersError, worker_counts, worker_names
 
 DEFAULT_PORT = 8080
 HIGHEST_PORT = 65535
 
-INTERNAL_PORTS = (
-    "redis",
-    "triton_metrics",
-    "features_metrics",
-    "preprocessing_metrics",
-    "inference_metrics",
-    "explanation_metrics",
-    "prediction_metrics",
-)
-"""Loopback ports that only the mesh itself uses: free ones are chosen at the first `up` and kept."""
-
 HEAD = """\
 # Settings of this mesh. `predmesh up` wrote this file and reads it again: edit it while the mesh is down.
+# workers: auto, a number, or e.g. "prediction=2,features=1"; [processes] and [ports] are what the last start chose.
 # [environment] reaches every program, e.g. PREDICTION_DEFAULT_DEADLINE_SECONDS = "2" or GATEWAY_CORS_ORIGINS = "https://a.example".
 """
 
@@ -43,14 +34,26 @@ class MeshSettings:
     redis_max_memory_mb: int = 256
     """Online store's limit; beyond it writes are refused, nothing is evicted."""
 
+    workers: str = AUTO
+    """Processes a service, as `worker_counts` takes them."""
+
     environment: Mapping[str, str] = field(default_factory=dict)
     """Further variables for every program."""
 
     sockets: Path | None = None
     """Folder of the unix sockets; chosen at the first `up`."""
 
+    processes: Counts = field(default_factory=dict)
+    """What `workers` came to; chosen at each `up`."""
+
     ports: Mapping[str, int] = field(default_factory=dict)
-    """INTERNAL_PORTS; chosen at the first `up`."""
+    """The `internal_ports`; chosen at the first `up`."""
+
+
+def internal_ports(processes: Counts) -> tuple[str, ...]:
+    """Names of the loopback ports that only the mesh itself uses; free ones are chosen and kept."""
+    metered = ("triton", *(worker for service in SERVICES for worker in worker_names(service, processes)))
+    return ("redis", *(f"{program}_metrics" for program in metered))
 
 
 def read_settings(path: Path) -> MeshSettings | None:
@@ -65,20 +68,35 @@ def read_settings(path: Path) -> MeshSettings | None:
 
 
 def _parsed(path: Path, document: Mapping[str, Any]) -> MeshSettings:
-    known = {"port", "redis_max_memory_mb", "sockets", "environment", "ports"}
+    known = {"port", "redis_max_memory_mb", "sockets", "workers", "environment", "processes", "ports"}
     if unknown := sorted(set(document) - known):
         raise _broken(path, f"unknown setting {unknown[0]!r}; there are {', '.join(sorted(known))}")
     sockets = document.get("sockets", "")
     if not isinstance(sockets, str):
         raise _broken(path, f"sockets must be a path, not {sockets!r}")
-    kept = _table(path, document, "ports")
+    kept, counts = _table(path, document, "ports"), _table(path, document, "processes")
+    processes = {name: _number(path, counts, name, 1, highest=MOST_WORKERS) for name in SCALED if name in counts}
     return MeshSettings(
         port=_number(path, document, "port", DEFAULT_PORT, highest=HIGHEST_PORT),
         redis_max_memory_mb=_number(path, document, "redis_max_memory_mb", 256, highest=1_000_000),
+        workers=_workers(path, str(document.get("workers", AUTO))),
         environment={name: str(value) for name, value in _table(path, document, "environment").items()},
         sockets=Path(sockets) if sockets else None,
-        ports={name: _number(path, kept, name, 0, highest=HIGHEST_PORT) for name in INTERNAL_PORTS if name in kept},
+        processes=processes,
+        ports={
+            name: _number(path, kept, name, 0, highest=HIGHEST_PORT)
+            for name in internal_ports(processes)
+            if name in kept
+        },
     )
+
+
+def _workers(path: Path, text: str) -> str:
+    try:
+        worker_counts(text, cores=1)
+    except WorkersError as error:
+        raise _broken(path, str(error)) from None
+    return text
 
 
 def _number(path: Path, document: Mapping[str, Any], name: str, default: int, *, highest: int) -> int:
@@ -101,7 +119,12 @@ def _broken(path: Path, problem: str) -> CliError:
 
 def settings_text(settings: MeshSettings) -> str:
     """*settings* as TOML; read_settings gives them back."""
-    lines = [HEAD.rstrip(), f"port = {settings.port}", f"redis_max_memory_mb = {settings.redis_max_memory_mb}"]
+    lines = [
+        HEAD.rstrip(),
+        f"port = {settings.port}",
+        f"redis_max_memory_mb = {settings.redis_max_memory_mb}",
+        f"workers = {_quoted(settings.workers)}",
+    ]
     if settings.sockets is not None:
         lines.append(f"sockets = {_quoted(str(settings.sockets))}")
     lines += [
@@ -109,7 +132,8 @@ def settings_text(settings: MeshSettings) -> str:
         "[environment]",
         *(f"{_quoted(key)} = {_quoted(value)}" for key, value in settings.environment.items()),
     ]
-    lines += ["", "[ports]", *(f"{name} = {port}" for name, port in settings.ports.items())]
+    lines += ["", "[processes]", *(f"{name} = {count}" for name, count in settings.processes.items())]
+    lines += ["", "[ports]", *(f"{_quoted(name)} = {port}" for name, port in settings.ports.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -130,24 +154,42 @@ def asked_port(flag: int | None, environ: Mapping[str, str] = os.environ) -> int
     return int(text)
 
 
+def asked_workers(flag: str | None, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Numbers of processes as the flag or PREDMESH_WORKERS asks for them; None where neither does."""
+    text = environ.get("PREDMESH_WORKERS", "") if flag is None else flag
+    try:
+        worker_counts(text, cores=1)
+    except WorkersError as error:
+        what = "PREDMESH_WORKERS" if flag is None else "--workers"
+        raise CliError(f"{what}: {error}", code=ExitCode.USAGE) from None
+    return text or None
+
+
 def completed(
     settings: MeshSettings,
     home: Home,
     *,
     port: int | None,
+    workers: str | None,
+    cores: int,
     is_free: Callable[[int], bool],
     free_ports: Callable[[int], Sequence[int]],
 ) -> MeshSettings:
     """*settings* with every choice made: kept ports stay where they are still free."""
+    asked = workers or settings.workers
+    processes = worker_counts(asked, cores)
+    names = internal_ports(processes)
     kept = {name: number for name, number in settings.ports.items() if is_free(number)}
-    missing = [name for name in INTERNAL_PORTS if name not in kept]
+    missing = [name for name in names if name not in kept]
     fresh = list(free_ports(len(missing) + 1))
     chosen = {**kept, **dict(zip(missing, fresh, strict=False))}
     return replace(
         settings,
         port=settings.port if port is None else port or fresh[-1],
         sockets=_usable(settings.sockets, home) or socket_folder(home),
-        ports={name: chosen[name] for name in INTERNAL_PORTS},
+        workers=asked,
+        processes=processes,
+        ports={name: chosen[name] for name in names},
     )
 
 

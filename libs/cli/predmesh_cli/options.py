@@ -10,6 +10,7 @@ import typer
 from predmesh_cli.errors import CliError, ExitCode
 from predmesh_cli.home import Home
 from predmesh_cli.mesh_settings import MeshSettings, read_settings
+from predmesh_cli.ports import LOOPBACK
 from predmesh_cli.supervisor_client import Supervisor
 
 DEFAULT_HOME = Path(".predmesh")
@@ -43,5 +44,19 @@ def is_running(settings: MeshSettings) -> bool:
 
 
 def gateway_url(home: Home) -> str:
-    """The base of the mesh's REST calls, whether it runs or not."""
-    return f"http://127.0.0.1:{kept_settings(home).port}"
+    """The base of the running mesh's REST calls.
+
+    Raises:
+        CliError: it does not run; somebody else may listen on its port.
+    """
+    settings = kept_settings(home)
+    if not is_running(settings):
+        raise not_running(home)
+    return f"http://{LOOPBACK}:{settings.port}"
+
+
+def not_running(home: Home) -> CliError:
+    """The error of a command that needs a running mesh."""
+    return CliError(
+        f"the mesh in {home.root} is not running", hint="start it with `predmesh up`", code=ExitCode.NOT_RUNNING
+    )

@@ -21,6 +21,7 @@ from predmesh_cli.options import is_running
 from predmesh_cli.passwords import write_private
 from predmesh_cli.readiness import OnProgress, wait_until_ready
 from predmesh_cli.supervisor_client import Supervisor
+from predmesh_cli.workers import available_cores, shown, worker_counts
 from predmesh_cli.written import Described, describe, inherited, write
 
 OnStep = Callable[[str], None]
@@ -36,7 +37,17 @@ class Started:
     """Whether it was started now; else it ran already."""
 
 
-def start(home: Home, *, port: int | None, on_step: OnStep, on_progress: OnProgress, wait_seconds: float) -> Started:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the caller of `up` asks for; None leaves it as it was."""
+
+    port: int | None = None
+    """The gateway's; 0 is any free one."""
+    workers: str | None = None
+    """Processes a service, as `worker_counts` takes them."""
+
+
+def start(home: Home, asked: Asked, *, on_step: OnStep, on_progress: OnProgress, wait_seconds: float) -> Started:
     """Have a ready mesh in *home*: started now, or found running and complete.
 
     Raises:
@@ -46,7 +57,7 @@ def start(home: Home, *, port: int | None, on_step: OnStep, on_progress: OnProgr
     kept = read_settings(home.settings_file)
     ran = kept is not None and is_running(kept)
     try:
-        described = _running(home, kept, port) if kept is not None and ran else _started(home, kept, port, on_step)
+        described = _running(home, kept, asked) if kept is not None and ran else _started(home, kept, asked, on_step)
         wait_until_ready(described, on_progress=on_progress, wait_seconds=wait_seconds)
     except KeyboardInterrupt:
         if not ran:
@@ -56,10 +67,18 @@ def start(home: Home, *, port: int | None, on_step: OnStep, on_progress: OnProgr
     return Started(described, time.monotonic() - begin, fresh=not ran)
 
 
-def _started(home: Home, kept: MeshSettings | None, port: int | None, on_step: OnStep) -> Described:
+def _started(home: Home, kept: MeshSettings | None, asked: Asked, on_step: OnStep) -> Described:
     check_name(home)
     _clean(home, kept, on_step)
-    settings = completed(kept or MeshSettings(), home, port=port, is_free=ports.is_free, free_ports=ports.free_ports)
+    settings = completed(
+        kept or MeshSettings(),
+        home,
+        port=asked.port,
+        workers=asked.workers,
+        cores=available_cores(),
+        is_free=ports.is_free,
+        free_ports=ports.free_ports,
+    )
     check_port(settings.port)
     with disk_errors(home):
         home.make()
@@ -72,10 +91,11 @@ def _started(home: Home, kept: MeshSettings | None, port: int | None, on_step: O
     return described
 
 
-def _running(home: Home, kept: MeshSettings, port: int | None) -> Described:
-    if port not in (None, 0, kept.port):
+def _running(home: Home, kept: MeshSettings, asked: Asked) -> Described:
+    different = _different(kept, asked)
+    if different:
         raise CliError(
-            f"this mesh already runs on port {kept.port}, not {port}",
+            f"this mesh already runs {different}",
             hint="run `predmesh down` first, or choose another --home for a second mesh",
         )
     described = describe(home, kept)
@@ -85,6 +105,15 @@ def _running(home: Home, kept: MeshSettings, port: int | None) -> Described:
         write(described)
         supervisor.start_waiting()
     return described
+
+
+def _different(kept: MeshSettings, asked: Asked) -> str:
+    """What of the running mesh is not as asked for; empty where nothing is."""
+    if asked.port not in (None, 0, kept.port):
+        return f"on port {kept.port}, not {asked.port}"
+    if asked.workers and worker_counts(asked.workers, available_cores()) != kept.processes:
+        return f"with workers {shown(kept.processes)}, not {asked.workers}"
+    return ""
 
 
 def _clean(home: Home, kept: MeshSettings | None, on_step: OnStep) -> None:

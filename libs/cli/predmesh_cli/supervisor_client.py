@@ -32,6 +32,8 @@ class Supervised:
     """0 when there is no process."""
     detail: str
     """The supervisor's own words, e.g. why it waits."""
+    group: str
+    """The tier that it starts and ends with."""
 
 
 class Supervisor:
@@ -66,9 +68,10 @@ class Supervisor:
 
     def start_waiting(self) -> None:
         """Start now what waits for its next try."""
-        for name in self.waiting():
-            with self._asking() as rpc, contextlib.suppress(xmlrpc.client.Fault):
-                rpc.startProcess(program_path(name), False)
+        for each in self.programs().values():
+            if each.state in WAITING:
+                with self._asking() as rpc, contextlib.suppress(xmlrpc.client.Fault):
+                    rpc.startProcess(f"{each.group}:{each.name}", False)
 
     def shut_down(self) -> None:
         """Ask it to end every program and itself."""
@@ -84,14 +87,6 @@ class Supervisor:
             raise SupervisorDown(f"the supervisor does not answer at {self._path}: {error}") from error
 
 
-def program_path(name: str) -> str:
-    """*name* as the supervisor knows it, in whatever group it is."""
-    from predmesh_cli.topology import GATEWAY, SERVICES, Tier
-
-    tier = Tier.EDGE if name == GATEWAY else Tier.SERVICES if name in SERVICES else Tier.ENGINES
-    return f"{tier.name.lower()}:{name}"
-
-
 def _supervised(answer: Any) -> Supervised:
     info = _fields(answer)
     return Supervised(
@@ -99,6 +94,7 @@ def _supervised(answer: Any) -> Supervised:
         state=str(info["statename"]),
         pid=_whole(info["pid"]),
         detail=str(info["spawnerr"] or info["description"]),
+        group=str(info["group"]),
     )
 
 

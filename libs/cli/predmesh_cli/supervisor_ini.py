@@ -84,11 +84,11 @@ def _program(program: Program, logs: Path, launcher: Sequence[str], specs: Path)
 
 def _groups(programs: Sequence[Program]) -> list[str]:
     """One group a tier: the supervisor ends groups one after the other, and the programs of one at once."""
-    tiers = sorted({program.tier for program in programs})
+    tiers = sorted({program.kind.tier for program in programs})
     return [
         _section(
             f"group:{tier.name.lower()}",
-            programs=",".join(program.name for program in programs if program.tier is tier),
+            programs=",".join(program.name for program in programs if program.kind.tier is tier),
             priority=int(tier),
         )
         for tier in tiers

@@ -14,14 +14,16 @@ from predmesh_cli.launch import MARK
 from predmesh_cli.mesh_settings import MeshSettings
 from predmesh_cli.passwords import Passwords
 from predmesh_cli.ports import LOOPBACK
+from predmesh_cli.workers import SCALED, SERVICES, Counts, service_of, worker_names
 
-SERVICES = ("features", "preprocessing", "inference", "explanation", "prediction")
-HTTP_FRONTS = ("features", "preprocessing", "prediction")
-"""The services on the path of a prediction: called over HTTP/1.1 too, at a part of what gRPC costs."""
 GATEWAY = "envoy"
 ENGINES = ("redis", "triton")
-PROGRAMS = (*ENGINES, *SERVICES, GATEWAY)
-"""Every program of a mesh, in the order in which people read them."""
+
+
+def program_names(processes: Counts) -> tuple[str, ...]:
+    """Every program of a mesh, in the order in which people read them."""
+    workers = (worker for service in SERVICES for worker in worker_names(service, processes))
+    return (*ENGINES, *workers, GATEWAY)
 
 
 class Tier(enum.IntEnum):
@@ -33,12 +35,17 @@ class Tier(enum.IntEnum):
 
 
 class Kind(enum.Enum):
-    """How a program is asked for its health and its figures."""
+    """What a program is: how it is asked for its health and its figures, and when it ends."""
 
-    SERVICE = "service"
-    REDIS = "redis"
-    TRITON = "triton"
-    ENVOY = "envoy"
+    SERVICE = Tier.SERVICES, "service"
+    REDIS = Tier.ENGINES, "redis"
+    TRITON = Tier.ENGINES, "triton"
+    ENVOY = Tier.EDGE, "envoy"
+
+    @property
+    def tier(self) -> Tier:
+        """When it ends."""
+        return self.value[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +54,6 @@ class Program:
 
     name: str
     kind: Kind
-    tier: Tier
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(repr=False)
     """Everything that it gets; may hold passwords."""
@@ -103,6 +109,14 @@ class Mesh:
         """The gRPC address of a unix socket."""
         return f"unix:{self.socket(name)}"
 
+    def workers(self, service: str) -> tuple[str, ...]:
+        """The programs of *service*."""
+        return worker_names(service, self.settings.processes)
+
+    def http_front(self, worker: str) -> str:
+        """The address of *worker*'s HTTP/1.1 front."""
+        return self.unix(f"{worker}-http")
+
     @property
     def triton(self) -> str:
         """Triton's gRPC address; it joins folder and port by a colon, also for a unix socket."""
@@ -121,18 +135,14 @@ class Mesh:
 
 
 def topology(mesh: Mesh, engines: Engines) -> tuple[Program, ...]:
-    """The programs of *mesh*, in the order of PROGRAMS."""
+    """The programs of *mesh*, in the order of `program_names`."""
+    workers = (worker for service in SERVICES for worker in mesh.workers(service))
     return (
         _redis(mesh, engines),
         _triton(mesh, engines),
-        *(_service(mesh, name) for name in SERVICES),
+        *(_worker(mesh, name) for name in workers),
         _envoy(mesh, engines),
     )
-
-
-def http_front(service: str) -> str:
-    """The name of the socket of *service*'s HTTP/1.1 front."""
-    return f"{service}-http"
 
 
 def redis_url(mesh: Mesh, user: str) -> str:
@@ -144,7 +154,6 @@ def _redis(mesh: Mesh, engines: Engines) -> Program:
     return Program(
         name="redis",
         kind=Kind.REDIS,
-        tier=Tier.ENGINES,
         argv=engines.redis,
         environment=mesh.environment("redis"),
         directory=mesh.home.redis_data,
@@ -159,7 +168,6 @@ def _triton(mesh: Mesh, engines: Engines) -> Program:
     return Program(
         name="triton",
         kind=Kind.TRITON,
-        tier=Tier.ENGINES,
         argv=engines.triton,
         environment=mesh.environment("triton"),
         directory=mesh.home.triton,
@@ -174,7 +182,6 @@ def _envoy(mesh: Mesh, engines: Engines) -> Program:
     return Program(
         name=GATEWAY,
         kind=Kind.ENVOY,
-        tier=Tier.EDGE,
         argv=engines.envoy,
         environment=mesh.environment(GATEWAY),
         directory=mesh.home.run,
@@ -188,24 +195,25 @@ def _envoy(mesh: Mesh, engines: Engines) -> Program:
 _GATEWAY_FIGURES = "(public.downstream_rq_completed|prediction(_http)?.upstream_rq_time)$"
 
 
-def _service(mesh: Mesh, name: str) -> Program:
-    prefix = name.upper()
+def _worker(mesh: Mesh, name: str) -> Program:
+    service = service_of(name)
+    prefix, metrics = service.upper(), mesh.at(f"{name}_metrics")
     own = {
         f"{prefix}_ADDRESS": mesh.unix(name),
-        f"{prefix}_INSTANCE": f"{name}-1",
-        f"{prefix}_METRICS_ADDRESS": mesh.at(f"{name}_metrics"),
-        **({f"{prefix}_HTTP_ADDRESS": mesh.unix(http_front(name))} if name in HTTP_FRONTS else {}),
-        **_knows(mesh, name),
+        f"{prefix}_INSTANCE": name,
+        f"{prefix}_METRICS_ADDRESS": metrics,
+        # The services on the path of a prediction are called over HTTP/1.1 too, at a part of what gRPC costs.
+        **({f"{prefix}_HTTP_ADDRESS": mesh.http_front(name)} if service in SCALED else {}),
+        **_knows(mesh, service),
     }
     return Program(
         name=name,
         kind=Kind.SERVICE,
-        tier=Tier.SERVICES,
-        argv=(mesh.python, "-m", f"predmesh_{name}"),
+        argv=(mesh.python, "-m", f"predmesh_{service}"),
         environment=mesh.environment(name, **own),
         directory=mesh.home.run,
         address=mesh.unix(name),
-        metrics=mesh.at(f"{name}_metrics"),
+        metrics=metrics,
         stop_seconds=15,
     )
 
@@ -232,9 +240,11 @@ def _knows(mesh: Mesh, name: str) -> Mapping[str, str]:
     return depends.get(name, {})
 
 
-def _stage(mesh: Mesh, name: str) -> str:
-    """Where prediction calls the stage *name*: its HTTP front where it has one."""
-    return f"http+{mesh.unix(http_front(name))}" if name in HTTP_FRONTS else mesh.unix(name)
+def _stage(mesh: Mesh, service: str) -> str:
+    """Where prediction calls the stage *service*: the HTTP fronts of its processes where it has them."""
+    if service not in SCALED:
+        return mesh.unix(service)
+    return ",".join(f"http+{mesh.http_front(worker)}" for worker in mesh.workers(service))
 
 
 _STAGES: Sequence[str] = ("features", "preprocessing", "explanation")

@@ -22,7 +22,8 @@ from predmesh_cli.passwords import passwords, write_private
 from predmesh_cli.ports import LOOPBACK
 from predmesh_cli.redis_server import acl, configuration, redis_binary
 from predmesh_cli.supervisor_ini import supervisor_ini
-from predmesh_cli.topology import GATEWAY, PROGRAMS, Engines, Mesh, Program, http_front, topology
+from predmesh_cli.topology import GATEWAY, Engines, Mesh, Program, topology
+from predmesh_cli.workers import gateway_threads, service_of
 
 GATEWAY_PREFIX = "GATEWAY_"
 INHERITED = frozenset({"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR"})
@@ -107,13 +108,15 @@ def triton_settings(mesh: Mesh) -> tritonserver.TritonSettings:
 
 def gateway_settings(mesh: Mesh) -> GatewaySettings:
     """How this mesh's gateway is configured: the operator's GATEWAY_ variables, and what the mesh chooses."""
+    workers = mesh.workers("prediction")
     chosen = mesh.environment(
         GATEWAY,
         GATEWAY_ADDRESS=f"{LOOPBACK}:{mesh.settings.port}",
         GATEWAY_ADMIN_ADDRESS=mesh.unix("envoy-admin"),
-        GATEWAY_PREDICTION_ADDRESSES=mesh.unix("prediction"),
-        GATEWAY_PREDICTION_HTTP_ADDRESSES=mesh.unix(http_front("prediction")),
+        GATEWAY_PREDICTION_ADDRESSES=",".join(mesh.unix(worker) for worker in workers),
+        GATEWAY_PREDICTION_HTTP_ADDRESSES=",".join(mesh.http_front(worker) for worker in workers),
     )
+    chosen.setdefault("GATEWAY_CONCURRENCY", str(gateway_threads(mesh.settings.processes)))
     try:
         return read(GatewaySettings, GATEWAY_PREFIX, chosen)
     except SettingsError as error:
@@ -132,6 +135,7 @@ def write(described: Described) -> None:
     for program in described.programs:
         write_private(mesh.home.programs / f"{program.name}.json", spec(program, mesh.home.record(program.name)))
     write_private(mesh.home.supervisor_configuration, _supervisor(described))
+    write_private(mesh.home.scrape_targets, scrape_targets(described.programs))
 
 
 def spec(program: Program, record: Path) -> str:
@@ -144,6 +148,16 @@ def spec(program: Program, record: Path) -> str:
         "record": str(record),
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def scrape_targets(programs: Sequence[Program]) -> str:
+    """Where metrics are, as Prometheus reads it (file_sd_configs); a unix socket is out of its reach."""
+    targets = [
+        {"targets": [program.metrics], "labels": {"service": service_of(program.name), "worker": program.name}}
+        for program in programs
+        if program.metrics and not program.metrics.startswith("unix:")
+    ]
+    return json.dumps(targets, indent=2) + "\n"
 
 
 def launcher() -> Sequence[str]:
@@ -171,6 +185,3 @@ def _supervisor(described: Described) -> str:
         launcher=launcher(),
         specs=home.programs,
     )
-
-
-__all__ = ["PROGRAMS", "Described", "describe", "write"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,18 @@ def test_without_a_mesh_the_message_says_how_to_start_one(home: Home, words: lis
     assert done.stdout == ""
 
 
+def test_whoever_else_listens_on_the_port_of_a_mesh_that_is_down_is_not_asked(home: Home) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        settings = MeshSettings(port=server.getsockname()[1], sockets=home.run)
+        home.settings_file.write_text(settings_text(settings))
+        done = predmesh(home, "predict", "m", "a=1")
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert done.returncode == ExitCode.NOT_RUNNING
+    assert f"{home.root} is not running" in done.stderr
+
+
 @pytest.mark.parametrize("words", [["status"], ["logs"]], ids=lambda words: words[0])
 def test_a_home_without_a_mesh_is_named(tmp_path: Path, words: list[str]) -> None:
     done = predmesh(Home.at(tmp_path), *words)
@@ -82,6 +95,15 @@ def test_logs_begin_with_the_last_lines_of_each(home: Home) -> None:
     done = predmesh(home, "logs", "-n", "1")
     assert done.stdout.splitlines() == ["redis         | ready [x]", "triton        | started"]
     assert predmesh(home, "logs", "redis").stdout == "old\nready [x]\n"
+
+
+def test_logs_of_a_service_are_those_of_all_its_workers(home: Home) -> None:
+    home.settings_file.write_text(settings_text(MeshSettings(sockets=home.run, processes={"prediction": 2})))
+    for number in range(2):
+        home.log(f"prediction.{number}").write_text(f"worker {number}\n")
+    both = ["prediction.0 | worker 0", "prediction.1 | worker 1"]
+    assert predmesh(home, "logs", "prediction").stdout.splitlines() == both
+    assert predmesh(home, "logs", "prediction.1").stdout == "worker 1\n"
 
 
 def test_an_unknown_service_is_answered_with_the_known_ones(home: Home) -> None:

@@ -11,7 +11,7 @@ from predmesh_cli.survey import judged
 
 PID = os.getpid()
 ALIVE = Record(PID, start_ticks(PID), 1, 0.0)
-RUNNING = Supervised("features", "RUNNING", PID, "")
+RUNNING = Supervised("features", "RUNNING", PID, "", "services")
 WELL = Health(True)
 
 
@@ -23,8 +23,8 @@ def test_all_three_witnesses_make_it_healthy() -> None:
     ("supervised", "record", "said"),
     [
         (None, ALIVE, "supervisor is gone"),
-        (Supervised("features", "BACKOFF", 0, "Exited too quickly"), ALIVE, "Exited too quickly"),
-        (Supervised("features", "STARTING", 0, ""), ALIVE, "STARTING"),
+        (Supervised("features", "BACKOFF", 0, "Exited too quickly", "services"), ALIVE, "Exited too quickly"),
+        (Supervised("features", "STARTING", 0, "", "services"), ALIVE, "STARTING"),
         (RUNNING, None, "starting"),
         (RUNNING, Record(PID + 1, 1, 2, 0.0), "starting"),
         (RUNNING, Record(PID, start_ticks(PID) + 1, 2, 0.0), "starting"),

@@ -16,7 +16,7 @@ from predmesh_cli.launch import MARK
 from predmesh_cli.locking import locked
 from predmesh_cli.supervisor_client import Supervisor, SupervisorDown
 from predmesh_cli.supervisor_ini import supervisor_ini
-from predmesh_cli.topology import Kind, Program, Tier
+from predmesh_cli.topology import Kind, Program
 from predmesh_cli.written import launcher, spec
 
 Wait = Callable[[Callable[[], bool]], None]
@@ -29,7 +29,6 @@ def program(home: Home, name: str, argv: tuple[str, ...]) -> Program:
     return Program(
         name=name,
         kind=Kind.SERVICE,
-        tier=Tier.SERVICES,
         argv=argv,
         environment={MARK: f"{home.root}:{name}", "PATH": "/usr/bin:/bin"},
         directory=home.run,

@@ -10,18 +10,26 @@ from pathlib import Path
 import pytest
 from predmesh_cli.home import LONGEST_SOCKET_NAME, Home
 from predmesh_cli.launch import MARK
-from predmesh_cli.mesh_settings import INTERNAL_PORTS, MeshSettings
+from predmesh_cli.mesh_settings import MeshSettings, internal_ports
 from predmesh_cli.passwords import Passwords
 from predmesh_cli.supervisor_ini import supervisor_ini
-from predmesh_cli.topology import HTTP_FRONTS, PROGRAMS, SERVICES, Engines, Mesh, Program, topology
-from predmesh_cli.written import gateway_settings, inherited, spec, store_folder
+from predmesh_cli.topology import Engines, Mesh, Program, program_names, topology
+from predmesh_cli.workers import SCALED, SERVICES
+from predmesh_cli.written import gateway_settings, inherited, scrape_targets, spec, store_folder
 
 ROOT = Path("/srv/a mesh, 100% ours")
 SECRETS = Passwords(features="f-secret", writer="w-secret", watcher="i-secret")
 SETTINGS = MeshSettings(
     sockets=ROOT / "run",
-    ports={name: 40000 + index for index, name in enumerate(INTERNAL_PORTS)},
+    ports={name: 40000 + index for index, name in enumerate(internal_ports({}))},
     environment={"X": "1"},
+)
+SEVERAL = {"prediction": 2, "features": 3, "preprocessing": 1}
+SCALED_SETTINGS = replace(
+    SETTINGS,
+    sockets=Path("/srv/run"),
+    processes=SEVERAL,
+    ports={name: 50000 + index for index, name in enumerate(internal_ports(SEVERAL))},
 )
 ENGINES = Engines(redis=("/bin/redis", "conf"), triton=("/bin/triton",), envoy=("/bin/envoy",))
 
@@ -59,7 +67,7 @@ def ini(programs: dict[str, Program]) -> configparser.ConfigParser:
 
 
 def test_every_program_is_there_once(programs: dict[str, Program]) -> None:
-    assert tuple(programs) == PROGRAMS
+    assert tuple(programs) == program_names({})
 
 
 def test_every_process_knows_its_mesh_and_is_marked(programs: dict[str, Program]) -> None:
@@ -86,6 +94,50 @@ def test_the_gateway_calls_both_fronts_of_prediction(mesh: Mesh) -> None:
     assert gateway.prediction_http_addresses == (prediction["PREDICTION_HTTP_ADDRESS"],)
 
 
+@pytest.fixture
+def scaled_mesh(mesh: Mesh) -> Mesh:
+    return replace(mesh, settings=SCALED_SETTINGS)
+
+
+@pytest.fixture
+def scaled(scaled_mesh: Mesh) -> dict[str, Program]:
+    return {program.name: program for program in topology(scaled_mesh, ENGINES)}
+
+
+def test_workers_are_programs_of_their_own(scaled: dict[str, Program]) -> None:
+    assert tuple(scaled) == program_names(SEVERAL)
+    workers = [scaled[f"features.{number}"] for number in range(3)]
+    assert {program.argv[-1] for program in workers} == {"predmesh_features"}
+    for variable in (
+        "FEATURES_INSTANCE",
+        "FEATURES_ADDRESS",
+        "FEATURES_HTTP_ADDRESS",
+        "FEATURES_METRICS_ADDRESS",
+        MARK,
+    ):
+        assert len({program.environment[variable] for program in workers}) == 3
+
+
+def test_prediction_calls_every_worker_of_a_stage(scaled: dict[str, Program]) -> None:
+    fronts = [scaled[f"features.{number}"].environment["FEATURES_HTTP_ADDRESS"] for number in range(3)]
+    for name in ("prediction.0", "prediction.1"):
+        said = scaled[name].environment["PREDICTION_FEATURES_ADDRESS"]
+        assert said == ",".join(f"http+{front}" for front in fronts)
+
+
+def test_the_gateway_calls_every_prediction(scaled_mesh: Mesh, scaled: dict[str, Program]) -> None:
+    gateway, workers = gateway_settings(scaled_mesh), [scaled["prediction.0"], scaled["prediction.1"]]
+    assert gateway.prediction_addresses == tuple(each.environment["PREDICTION_ADDRESS"] for each in workers)
+    assert gateway.prediction_http_addresses == tuple(each.environment["PREDICTION_HTTP_ADDRESS"] for each in workers)
+
+
+def test_prometheus_finds_every_worker(scaled: dict[str, Program]) -> None:
+    found = {entry["labels"]["worker"]: entry for entry in json.loads(scrape_targets(list(scaled.values())))}
+    assert set(found) == set(scaled) - {"redis", "envoy"}
+    assert found["prediction.1"]["labels"]["service"] == "prediction"
+    assert found["prediction.1"]["targets"] == [scaled["prediction.1"].metrics]
+
+
 def test_every_socket_fits_where_the_folder_was_chosen_for(programs: dict[str, Program]) -> None:
     addresses = {
         value.removeprefix("http+")
@@ -93,7 +145,7 @@ def test_every_socket_fits_where_the_folder_was_chosen_for(programs: dict[str, P
         for name, value in program.environment.items()
         if name.endswith("_ADDRESS") and value.removeprefix("http+").startswith("unix:")
     }
-    assert len(addresses) >= len(SERVICES) + len(HTTP_FRONTS)
+    assert len(addresses) >= len(SERVICES) + len(SCALED)
     sockets = {Path(address.removeprefix("unix:").removesuffix(":1")) for address in addresses}
     assert {socket.parent for socket in sockets} == {SETTINGS.sockets}
     assert max(len(socket.name) for socket in sockets) <= LONGEST_SOCKET_NAME
@@ -111,7 +163,7 @@ def test_no_command_line_holds_a_password(programs: dict[str, Program]) -> None:
 
 def test_the_supervisor_never_gives_up_and_ends_whole_groups(programs: dict[str, Program]) -> None:
     parsed = ini(programs)
-    for name in PROGRAMS:
+    for name in programs:
         section = parsed[f"program:{name}"]
         assert section["autorestart"] == "true"
         assert int(section["startretries"]) > 10**6

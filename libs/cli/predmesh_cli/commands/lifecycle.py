@@ -9,7 +9,7 @@ import typer
 from predmesh_cli import console, ending, readiness, starting
 from predmesh_cli.home import Home, socket_folder
 from predmesh_cli.locking import locked
-from predmesh_cli.mesh_settings import asked_port, read_settings
+from predmesh_cli.mesh_settings import asked_port, asked_workers, read_settings
 from predmesh_cli.options import DEFAULT_HOME, HomeOption, JsonOption
 
 app = typer.Typer()
@@ -24,6 +24,16 @@ PortOption = Annotated[
         help="Port on 127.0.0.1; 0 chooses a free one. Default: PREDMESH_PORT, else the one used last, else 8080.",
     ),
 ]
+WorkersOption = Annotated[
+    str | None,
+    typer.Option(
+        "--workers",
+        metavar="auto|N|SERVICE=N,…",
+        show_default=False,
+        help="Processes of prediction, features and preprocessing. "
+        "Default: PREDMESH_WORKERS, else the one used last, else auto.",
+    ),
+]
 TimeoutOption = Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait until all is ready.")]
 
 
@@ -31,6 +41,7 @@ TimeoutOption = Annotated[float, typer.Option("--timeout", min=1, help="Seconds 
 def up(
     home: HomeOption = DEFAULT_HOME,
     port: PortOption = None,
+    workers: WorkersOption = None,
     timeout: TimeoutOption = readiness.READY_SECONDS,
     as_json: JsonOption = False,
 ) -> None:
@@ -40,9 +51,8 @@ def up(
         console.progress("starting the mesh") as shown,
         locked(place.lock_file, on_wait=shown.step),
     ):
-        started = starting.start(
-            place, port=asked_port(port), on_step=shown.step, on_progress=shown.health, wait_seconds=timeout
-        )
+        asked = starting.Asked(port=asked_port(port), workers=asked_workers(workers))
+        started = starting.start(place, asked, on_step=shown.step, on_progress=shown.health, wait_seconds=timeout)
     url = started.described.gateway_url
     if as_json:
         console.print_json({"url": url, "home": str(place.root), "seconds": started.seconds, "fresh": started.fresh})

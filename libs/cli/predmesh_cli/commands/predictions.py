@@ -43,6 +43,7 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Ask the running mesh for predictions, of one row in words or of many in a file."""
+    _check_source(words, file)
     gateway = _gateway(home, url, over_grpc)
     answer = gateway.predict(model, version, _rows(gateway, model, version, words, file))
     if as_json:
@@ -65,6 +66,7 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Ask for predictions and for how much each feature moved them."""
+    _check_source(words, file)
     gateway = _gateway(home, url, over_grpc)
     rows = _rows(gateway, model, version, words, file)
     answer = gateway.explain(model, version, rows, top=top, output=output)
@@ -81,9 +83,12 @@ def _gateway(home: Any, url: str | None, over_grpc: bool) -> Gateway:
     return GrpcGateway(base.split("://")[-1]) if over_grpc else RestGateway(base)
 
 
-def _rows(gateway: Gateway, model: str, version: str, words: list[str] | None, file: str | None) -> list[Any]:
+def _check_source(words: list[str] | None, file: str | None) -> None:
     if bool(words) == bool(file):
         raise CliError("give one row as key=value words, or rows by --file", code=ExitCode.USAGE)
+
+
+def _rows(gateway: Gateway, model: str, version: str, words: list[str] | None, file: str | None) -> list[Any]:
     if file:
         return rows_from_file(file)
     return [row_from_words(words or [], gateway.describe(model, version).get("inputs", []))]

@@ -12,10 +12,11 @@ from rich.table import Table
 from predmesh_cli import console, logs
 from predmesh_cli.errors import CliError, ExitCode
 from predmesh_cli.home import Home
-from predmesh_cli.options import DEFAULT_HOME, HomeOption, JsonOption, kept_settings
+from predmesh_cli.options import DEFAULT_HOME, HomeOption, JsonOption, kept_settings, not_running
 from predmesh_cli.processes import of_mesh
 from predmesh_cli.survey import Row, Survey, survey
-from predmesh_cli.topology import PROGRAMS
+from predmesh_cli.topology import program_names
+from predmesh_cli.workers import Counts, service_of
 from predmesh_cli.written import Described, describe
 
 app = typer.Typer()
@@ -31,9 +32,7 @@ def status(home: HomeOption = DEFAULT_HOME, seconds: SecondsOption = 1.0, as_jso
     place = Home.at(home)
     settings = kept_settings(place)
     if not of_mesh(place):
-        raise CliError(
-            f"the mesh in {place.root} is not running", hint="start it with `predmesh up`", code=ExitCode.NOT_RUNNING
-        )
+        raise not_running(place)
     described = describe(place, settings)
     seen = survey(described, seconds=seconds)
     if as_json:
@@ -113,15 +112,16 @@ def _megabytes(count: int) -> str:
 
 @app.command(name="logs")
 def show_logs(
-    service: Annotated[str | None, typer.Argument(help="One program; default: all.", show_default=False)] = None,
+    service: Annotated[
+        str | None, typer.Argument(help="One service or one of its workers; default: all.", show_default=False)
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing what is written.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Last lines to begin with.")] = 20,
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Show what the programs wrote."""
     place = Home.at(home)
-    kept_settings(place)
-    names = _chosen(service)
+    names = _chosen(service, kept_settings(place).processes)
     paths = {name: place.log(name) for name in names}
     width = max(len(name) for name in names) if len(names) > 1 else 0
     for name, path in paths.items():
@@ -132,13 +132,13 @@ def show_logs(
             _say(name, line, width)
 
 
-def _chosen(service: str | None) -> tuple[str, ...]:
-    known = (*PROGRAMS, "supervisor")
+def _chosen(service: str | None, processes: Counts) -> tuple[str, ...]:
+    known = (*program_names(processes), "supervisor")
     if service is None:
         return known
-    if service not in known:
-        raise CliError(f"there is no service {service!r}", hint=f"there are {', '.join(known)}", code=ExitCode.USAGE)
-    return (service,)
+    if chosen := tuple(name for name in known if service in (name, service_of(name))):
+        return chosen
+    raise CliError(f"there is no service {service!r}", hint=f"there are {', '.join(known)}", code=ExitCode.USAGE)
 
 
 def _say(name: str, line: str, width: int) -> None:
