@@ -10,6 +10,7 @@ import pytest
 from predmesh_features.domain import HashRead, HashWrite, OnlineStore
 from predmesh_features.feast_redis import FeastRedis
 from predmesh_features.redis_address import parse_redis_url
+from predmesh_features.redis_link import LinkOptions, StoreDown
 from predmesh_features.stored_values import encode_stamp
 from predmesh_rpc import deadline
 from predmesh_rpc.errors import DeadlineExceeded, DependencyDown, TooMuch
@@ -39,7 +40,7 @@ def server() -> Iterator[RedisServer]:
 @contextlib.asynccontextmanager
 async def store_at(url: str, write_url: str = "", timeout_seconds: float = 5) -> AsyncIterator[FeastRedis]:
     read, write = parse_redis_url(url), parse_redis_url(write_url or url)
-    async with FeastRedis.connect(read, write, timeout_seconds=timeout_seconds) as store:
+    async with FeastRedis.connect(read, write, LinkOptions(timeout_seconds=timeout_seconds)) as store:
         yield store
 
 
@@ -146,11 +147,11 @@ async def test_a_cancelled_read_leaves_the_answers_of_others_alone(server: Redis
 
 async def test_calls_beyond_the_limit_are_refused(server: RedisServer) -> None:
     address = parse_redis_url(server.url)
-    async with FeastRedis.connect(address, address, timeout_seconds=0.3, max_in_flight=3) as store:
+    async with FeastRedis.connect(address, address, LinkOptions(timeout_seconds=0.3, max_in_flight=3)) as store:
         await store.ping()
         server.hang()
         found = await asyncio.gather(*[store.read(READ) for _ in range(5)], return_exceptions=True)
-        assert [type(error) for error in found] == [DependencyDown] * 3 + [TooMuch] * 2
+        assert [type(error) for error in found] == [StoreDown] * 3 + [TooMuch] * 2
         server.go_on()
 
 

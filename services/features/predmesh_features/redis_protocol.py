@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import math
+import ssl
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import hiredis
+
+SILENT = "does not answer"
+"""How a connection ended whose server took too long."""
 
 _INCOMPLETE = object()
 
@@ -27,66 +33,72 @@ def command(*arguments: bytes) -> bytes:
     return b"*%d\r\n%b" % (len(arguments), b"".join(map(bulk, arguments)))
 
 
-def hmget(keys: Iterable[bytes], fields: tuple[bytes, ...]) -> bytes:
+def hmget(keys: Iterable[bytes], fields: tuple[bytes, ...]) -> list[bytes]:
     """One HMGET of the same *fields* for each key."""
-    head = b"*%d\r\n$5\r\nHMGET\r\n" % (len(fields) + 2)
-    tail = b"".join(map(bulk, fields))
-    return b"".join([b"%b$%d\r\n%b\r\n%b" % (head, len(key), key, tail) for key in keys])
+    head, tail = _around_key(fields)
+    return [b"%b$%d\r\n%b%b" % (head, len(key), key, tail) for key in keys]
 
 
-@dataclass(slots=True)
+@functools.lru_cache(maxsize=1024)
+def _around_key(fields: tuple[bytes, ...]) -> tuple[bytes, bytes]:
+    return b"*%d\r\n$5\r\nHMGET\r\n" % (len(fields) + 2), b"\r\n" + b"".join(map(bulk, fields))
+
+
+@dataclass(slots=True, eq=False)
 class _Call:
     replies: int
     future: asyncio.Future[list[Any]]
     sent: float
+    expires: float
     received: list[Any] = field(default_factory=list)
 
 
 class RedisConnection(asyncio.Protocol):
-    """One connection: calls go out at once, without waiting for replies, which come in the order of commands."""
+    """One connection: calls go out at once, without waiting for replies, which come in the order of commands.
 
-    def __init__(self) -> None:
+    One alarm watches all calls, because setting and taking back one a call costs more than the call's own bookkeeping.
+    """
+
+    def __init__(self, timeout_seconds: float = math.inf) -> None:
+        """Make a connection that ends when its server takes longer than *timeout_seconds* for a reply."""
         self._loop = asyncio.get_running_loop()
+        self._timeout_seconds = timeout_seconds
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._calls: deque[_Call] = deque()
         self._transport: asyncio.Transport | None = None
         self._reason: str | None = None
         self._ended = asyncio.Event()
         self._released = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_time = math.inf
 
     @property
     def in_flight(self) -> int:
         """Calls whose replies have not all come."""
         return len(self._calls)
 
-    @property
-    def waiting_seconds(self) -> float:
-        """How long the oldest call has been waiting; 0 when there is none."""
-        return self._loop.time() - self._calls[0].sent if self._calls else 0.0
+    def send(self, data: bytes, replies: int, expires: float = math.inf) -> asyncio.Future[list[Any]]:
+        """Send *data*; the future has that many replies, errors among them as values.
 
-    async def call(self, data: bytes, replies: int) -> list[Any]:
-        """Send *data* and return that many replies, errors among them as values.
-
-        Cancelling leaves the connection whole: the replies are read and dropped.
+        It raises ConnectionGone when the connection ends first, and TimeoutError at the loop's time *expires*.
+        Cancelling it leaves the connection whole: the replies are read and dropped.
 
         Raises:
             ConnectionGone: the connection has ended.
         """
         if self._transport is None or self._reason is not None:
             raise ConnectionGone(self._reason or "is not connected")
-        call = _Call(replies, self._loop.create_future(), self._loop.time())
+        now = self._loop.time()
+        call = _Call(replies, self._loop.create_future(), now, expires)
         self._calls.append(call)
         self._transport.write(data)
-        return await call.future
+        self._watch(min(expires, now + self._timeout_seconds))
+        return call.future
 
     async def ended(self) -> str:
         """Wait until the connection has ended, and say how."""
         await self._ended.wait()
         return self._reason or ""
-
-    def abort(self, reason: str) -> None:
-        """End the connection now; every call in flight fails with *reason*."""
-        self._end(reason)
 
     async def release(self) -> None:
         """End the connection and wait until nothing is left of it."""
@@ -100,35 +112,63 @@ class RedisConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        reader, calls = self._reader, self._calls
-        reader.feed(data)
+        calls, gets = self._calls, self._reader.gets
+        self._reader.feed(data)
         try:
-            while (reply := reader.gets()) is not _INCOMPLETE:
-                received = calls[0].received
-                received.append(reply)
-                if len(received) == calls[0].replies:
-                    self._answer(calls.popleft())
+            while (reply := gets()) is not _INCOMPLETE:
+                call = calls[0]
+                call.received.append(reply)
+                if len(call.received) == call.replies:
+                    calls.popleft()
+                    if not call.future.done():
+                        call.future.set_result(call.received)
         except (hiredis.ProtocolError, IndexError):
             self._end("does not speak the Redis protocol")
 
     def connection_lost(self, error: Exception | None) -> None:
         """See asyncio.Protocol."""
-        self._end("closed the connection")
+        refused = isinstance(error, ssl.SSLError) and error.reason
+        self._end(f"ended TLS ({spoken(refused)})" if refused else "closed the connection")
         self._released.set()
 
-    @staticmethod
-    def _answer(call: _Call) -> None:
-        if not call.future.done():
-            call.future.set_result(call.received)
+    def _watch(self, when: float) -> None:
+        """Look after the calls at *when*, or earlier."""
+        if when < self._alarm_time:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm_time = when
+            # uvloop keeps whole milliseconds: a little late is once, a little early would be again and again.
+            self._alarm = self._loop.call_at(when + 0.001, self._look)
+
+    def _look(self) -> None:
+        self._alarm, self._alarm_time = None, math.inf
+        if not self._calls:
+            return
+        now = self._loop.time()
+        silent = self._calls[0].sent + self._timeout_seconds
+        if silent <= now:
+            self._end(SILENT)
+            return
+        for call in self._calls:
+            if call.expires <= now and not call.future.done():
+                call.future.set_exception(TimeoutError())
+        self._watch(min(silent, *(call.expires for call in self._calls if not call.future.done()), math.inf))
 
     def _end(self, reason: str) -> None:
         if self._reason is not None:
             return
         self._reason = reason
         self._ended.set()
+        if self._alarm is not None:
+            self._alarm.cancel()
         if self._transport is not None:
             self._transport.abort()
         for call in self._calls:
             if not call.future.done():
                 call.future.set_exception(ConnectionGone(reason))
         self._calls.clear()
+
+
+def spoken(reason: str) -> str:
+    """A reason of OpenSSL, such as CERTIFICATE_REQUIRED, in words."""
+    return reason.replace("_", " ").lower()

@@ -21,12 +21,7 @@ from predmesh_features.settings import Settings
 async def open_service(settings: Settings, store: Store) -> AsyncIterator[Service[Catalogue]]:
     """The service over the Redis that *settings* name, for the block; ready when its loader has loaded bundles."""
     catalogue = Catalogue()
-    connected = FeastRedis.connect(
-        settings.read_address,
-        settings.write_address,
-        timeout_seconds=settings.redis_timeout_seconds,
-        max_in_flight=settings.redis_max_in_flight,
-    )
+    connected = FeastRedis.connect(settings.read_address, settings.write_address, settings.link_options)
     async with connected as online:
         yield Service(
             servicers=[(add_FeatureServiceServicer_to_server, FeatureServicer(catalogue, online, MeshClock(store)))],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from predmesh_features.redis_address import RedisAddress, parse_redis_url
 from predmesh_features.redis_link import backoff_seconds
 from predmesh_features.settings import Settings
 from predmesh_rpc.settings import SettingsError, read
+from predmesh_testing.redis_tls import Certificates
 
 SECRET = "hunter2"
 
@@ -20,6 +22,14 @@ SECRET = "hunter2"
         ("redis://:pw@h:7000/3", RedisAddress(host="h", port=7000, password="pw", database=3)),
         ("redis://me:p%40ss%2F@[::1]:1/0", RedisAddress(host="::1", port=1, user="me", password="p@ss/")),
         ("redis://h?db=2", RedisAddress(host="h", database=2)),
+        ("rediss://me:pw@h/1", RedisAddress(host="h", tls=True, user="me", password="pw", database=1)),
+        ("redis+cluster://a:7000,b", RedisAddress(host="a", port=7000, seeds=(("a", 7000), ("b", 6379)))),
+        (
+            "rediss+cluster://me:p%40w@[::1]:7000,b:7001",
+            RedisAddress(
+                host="::1", port=7000, tls=True, seeds=(("::1", 7000), ("b", 7001)), user="me", password="p@w"
+            ),
+        ),
         ("unix:///run/redis.sock", RedisAddress(path="/run/redis.sock")),
         (
             "unix:///a%20b.sock?db=4&username=me&password=p%26w",
@@ -35,7 +45,9 @@ def test_a_url_names_a_server_a_user_and_a_database(url: str, address: RedisAddr
 @pytest.mark.parametrize(
     "url",
     [
-        f"rediss://me:{SECRET}@h",
+        f"redis://me:{SECRET}@a,b",
+        f"redis+cluster://me:{SECRET}@a:7000,b:x",
+        f"redis+cluster://me:{SECRET}@a:7000/3",
         f"http://me:{SECRET}@h",
         f"redis://me:{SECRET}@h:99999999",
         f"redis://me:{SECRET}@h/first",
@@ -65,9 +77,42 @@ def test_the_meshs_variables_are_read_and_the_services_own_come_first(tmp_path: 
 
 def test_a_bad_url_stops_the_start_and_names_its_variable() -> None:
     with pytest.raises(SettingsError) as caught:
-        read(Settings, "FEATURES_", {"PREDMESH_REDIS_WRITE_URL": f"rediss://:{SECRET}@h"})
+        read(Settings, "FEATURES_", {"PREDMESH_REDIS_WRITE_URL": f"ftp://:{SECRET}@h"})
     assert "PREDMESH_REDIS_WRITE_URL" in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+def test_a_node_of_a_cluster_is_opened_as_the_cluster_says() -> None:
+    cluster = parse_redis_url(f"rediss+cluster://me:{SECRET}@a,b")
+    assert cluster.node(("c", 1)) == RedisAddress(host="c", port=1, tls=True, user="me", password=SECRET)
+
+
+WRONG = {
+    "FEATURES_REDIS_WRITE_URL": (
+        {"FEATURES_REDIS_WRITE_URL": "redis+cluster://a"},
+        "both name a cluster, or one server",
+    ),
+    "FEATURES_REDIS_CA_FILE": ({"FEATURES_REDIS_CA_FILE": "/nowhere.pem"}, "no file of PEM certificates"),
+    "FEATURES_REDIS_KEY_FILE": ({"FEATURES_REDIS_KEY_FILE": "/nowhere.pem"}, "needs a certificate beside it"),
+    "FEATURES_REDIS_CERTIFICATE_FILE": ({"FEATURES_REDIS_CERTIFICATE_FILE": "/nowhere.pem"}, "one pair"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_settings_that_cannot_be_together_stop_the_start(name: str) -> None:
+    variables, reason = WRONG[name]
+    with pytest.raises(SettingsError, match=reason):
+        read(Settings, "FEATURES_", variables)
+
+
+def test_files_of_tls_are_used_where_the_url_asks_for_it(tmp_path: Path) -> None:
+    files = Certificates(tmp_path)
+    variables = {"FEATURES_REDIS_CA_FILE": str(files.authority), "FEATURES_REDIS_CERTIFICATE_FILE": str(files.client)}
+    assert read(Settings, "FEATURES_", variables).link_options.tls is None
+    encrypted = read(Settings, "FEATURES_", variables | {"FEATURES_REDIS_URL": "rediss://h"}).link_options.tls
+    assert encrypted is not None
+    assert encrypted.verify_mode is ssl.CERT_REQUIRED
+    assert encrypted.check_hostname
 
 
 def test_waiting_grows_from_milliseconds_to_a_second() -> None:
