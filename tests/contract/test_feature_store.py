@@ -1,19 +1,26 @@
-"""What every online store does: the one in memory and the real Redis."""
+"""What every online store does: the one in memory and the real Redis, by every way to it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import pytest
-from predmesh_features.domain import HashRead, HashWrite, OnlineStore
+from predmesh_features.domain import HashRead, HashValues, HashWrite, OnlineStore
 from predmesh_features.feast_redis import FeastRedis
+from predmesh_features.feast_redis_cluster import FeastRedisCluster
 from predmesh_features.redis_address import parse_redis_url
+from predmesh_features.redis_link import LinkOptions
+from predmesh_features.redis_tls import tls_context
 from predmesh_features.stored_values import encode_stamp
 from predmesh_testing.fake_store import FakeStore
 from predmesh_testing.redis import RedisServer, needs_redis, redis_server
+from predmesh_testing.redis_cluster import RedisCluster, redis_cluster
+from predmesh_testing.redis_tls import Certificates, tls_before
 
-__all__ = ["redis_server"]
+__all__ = ["redis_cluster", "redis_server"]
 
 STAMP = b"_ts:weather"
 
@@ -23,40 +30,57 @@ def row(key: bytes, nanos: int, value: bytes, stamp: bytes = STAMP) -> HashWrite
 
 
 async def value(store: OnlineStore, key: bytes, stamp: bytes = STAMP) -> bytes | None:
-    return (await store.read([HashRead([key], (b"field" + stamp,))]))[0][0][0]
+    (((found,),),) = known(await store.read([HashRead([key], (b"field" + stamp,))]))
+    return found
 
 
-@pytest.fixture(params=["fake", pytest.param("tcp", marks=needs_redis()), pytest.param("unix", marks=needs_redis())])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[OnlineStore]:
+def known(answers: Sequence[Sequence[HashValues | None]]) -> list[list[list[bytes | None]]]:
+    """The values of all hashes, none of which is out of reach."""
+    return [[list(values) for values in each if values is not None] for each in answers]
+
+
+REAL = ("tcp", "unix", "tls", "cluster")
+
+
+@pytest.fixture(params=["fake", *(pytest.param(kind, marks=needs_redis()) for kind in REAL)])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OnlineStore]:
     if request.param == "fake":
         yield FakeStore()
+        return
+    if request.param == "cluster":
+        cluster: RedisCluster = request.getfixturevalue("redis_cluster")
+        cluster.clear()
+        address = parse_redis_url(cluster.url)
+        async with FeastRedisCluster.connect(address, address) as nodes:
+            yield nodes
         return
     server: RedisServer = request.getfixturevalue("redis_server")
     with server.client() as client:
         client.flushall()
-    address = parse_redis_url(server.url if request.param == "tcp" else server.unix_url)
-    async with FeastRedis.connect(address, address) as redis:
-        yield redis
+    async with contextlib.AsyncExitStack() as stack:
+        url, options = server.url if request.param == "tcp" else server.unix_url, LinkOptions()
+        if request.param == "tls":
+            certificates = Certificates(tmp_path)
+            port = await stack.enter_async_context(tls_before(server.port, certificates.server_context()))
+            url, options = f"rediss://127.0.0.1:{port}", LinkOptions(tls=tls_context(certificates.authority))
+        address = parse_redis_url(url)
+        yield await stack.enter_async_context(FeastRedis.connect(address, address, options))
 
 
 async def test_a_key_that_was_never_written_has_no_values(store: OnlineStore) -> None:
-    assert [[list(values) for values in each] for each in await store.read([HashRead([b"a", b"b"], (b"x", b"y"))])] == [
-        [[None, None], [None, None]]
-    ]
+    assert known(await store.read([HashRead([b"a", b"b"], (b"x", b"y"))])) == [[[None, None], [None, None]]]
 
 
 async def test_values_come_in_the_order_of_reads_keys_and_fields(store: OnlineStore) -> None:
     await store.write([row(b"a", 1, b"1"), row(b"b", 1, b""), row(b"a", 1, b"3", b"_ts:other")])
-    first, second, none = await store.read(
+    found = await store.read(
         [
             HashRead([b"b", b"a"], (b"field" + STAMP, STAMP)),
             HashRead([b"a"], (b"field_ts:other",)),
             HashRead([], (b"x",)),
         ]
     )
-    assert [list(each) for each in first] == [[b"", encode_stamp(1)], [b"1", encode_stamp(1)]]
-    assert [list(each) for each in second] == [[b"3"]]
-    assert list(none) == []
+    assert known(found) == [[[b"", encode_stamp(1)], [b"1", encode_stamp(1)]], [[b"3"]], []]
 
 
 async def test_nothing_to_read_is_nothing_read(store: OnlineStore) -> None:
@@ -84,7 +108,7 @@ async def test_views_of_one_entity_have_event_times_of_their_own(store: OnlineSt
 async def test_a_push_of_thousands_of_rows_arrives_whole(store: OnlineStore) -> None:
     keys = [b"key %d" % number for number in range(2_500)]
     assert all(await store.write([row(key, 1, key) for key in keys]))
-    (values,) = await store.read([HashRead(keys, (b"field" + STAMP,))])
+    (values,) = known(await store.read([HashRead(keys, (b"field" + STAMP,))]))
     assert [each[0] for each in values] == keys
 
 

@@ -34,9 +34,9 @@ def find_redis() -> str | None:
 class RedisServer:
     """One server; it can be stopped, started again on the same address, and made to hang."""
 
-    def __init__(self, folder: Path, *directives: str) -> None:
-        """Prepare a server with its files in *folder*; *directives* are lines of ``redis.conf``."""
-        self.port = free_port()
+    def __init__(self, folder: Path, *directives: str, port: int = 0) -> None:
+        """Prepare a server with its files in *folder*; *directives* are lines of ``redis.conf``; 0 is any port."""
+        self.port = port or free_port()
         self.socket = folder / "redis.sock"
         self._configuration = folder / "redis.conf"
         self._process: subprocess.Popen[str] | None = None
