@@ -1,4 +1,7 @@
-"""All services in one process, on features and an explanation: the answer is the model's own on what was pushed."""
+"""All services in one process, on features and an explanation: the answer is the model's own on what was pushed.
+
+Wherever the stages are placed: the same tests run over each.
+"""
 
 import asyncio
 import time
@@ -74,15 +77,15 @@ def booster() -> xgb.Booster:
     return xgb.train({"objective": "binary:logistic", "nthread": 1, "max_depth": 3}, xgb.DMatrix(rows, tipped), 5)
 
 
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory, booster: xgb.Booster) -> Path:
-    """A store in which the bundle is live; compiling it imports Feast, which takes seconds."""
+@pytest.fixture(scope="module", params=["local", "in-process", "{features: in-process}", "{inference: in-process}"])
+def deployed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, booster: xgb.Booster) -> Path:
+    """A store in which the bundle is live with its stages placed; compiling it imports Feast, which takes seconds."""
     from predmesh_bundle.deploying import deploy
 
     folder = tmp_path_factory.mktemp("tips")
     bundle = folder / "bundle"
     (bundle / "feature_repo").mkdir(parents=True)
-    (bundle / "predmesh.yaml").write_text(YAML)
+    (bundle / "predmesh.yaml").write_text(f"{YAML}stages: {request.param}\n")
     (bundle / "feature_repo" / "feature_store.yaml").write_text(STORE_YAML)
     (bundle / "feature_repo" / "definitions.py").write_text(DEFINITIONS)
     booster.save_model(bundle / "model.json")

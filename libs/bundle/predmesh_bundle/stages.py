@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,15 @@ from predmesh_frame import Frame
 from predmesh_frame.columns import Array
 
 from predmesh_bundle.follower import Loader
+from predmesh_bundle.generation import Generation
+from predmesh_bundle.schema import Placement, Stage
+from predmesh_bundle.store import StoredBundle
+
+_Kind = TypeVar("_Kind", covariant=True)
+
+ENTRY_POINTS = "predmesh.stages"
+"""Where a package says how its stage is opened in another's process: stage = "package.module:function", a function of
+the store and the environment's variables whose answer is an asynchronous context manager of `Opened`."""
 
 Tensors = Mapping[str, Array]
 """Tensors by name, the rows first."""
@@ -79,25 +88,34 @@ class Explanation(Protocol):
         ...
 
 
-class Opened(Loader, Protocol):
-    """A stage that was opened in this process, and loads its own bundles."""
+@dataclass(frozen=True, slots=True)
+class Opened(Generic[_Kind]):
+    """A stage that was opened in this process."""
 
-    async def check(self) -> None:
-        """Return where what it depends on answers. Raises PredmeshError."""
-        ...
-
-
-class OpenedFeatures(Features, Opened, Protocol):
-    """The features stage."""
-
-
-class OpenedPreprocessing(Preprocessing, Opened, Protocol):
-    """The preprocessing stage."""
+    stage: _Kind
+    """What answers."""
+    loader: Loader
+    """What loads the bundles that it answers for."""
+    check: Callable[[], Awaitable[None]]
+    """Returns where what it depends on answers; raises PredmeshError where not."""
 
 
-class OpenedInference(Inference, Opened, Protocol):
-    """The inference stage."""
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Loads what *loader* must of the bundles whose *stage* runs outside of the prediction process."""
 
+    stage: Stage
+    loader: Loader
 
-class OpenedExplanation(Explanation, Opened, Protocol):
-    """The explanation stage."""
+    async def load(self, bundle: StoredBundle) -> None:
+        """Load *bundle*, unless prediction itself does."""
+        if bundle.bundle.stages.of(self.stage) is not Placement.IN_PROCESS:
+            await self.loader.load(bundle)
+
+    async def unload(self, bundle_id: str) -> None:
+        """Let go of a bundle."""
+        await self.loader.unload(bundle_id)
+
+    async def flip(self, generation: Generation) -> None:
+        """Serve *generation*."""
+        await self.loader.flip(generation)

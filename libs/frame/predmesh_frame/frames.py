@@ -119,6 +119,32 @@ def concat(frames: Sequence[Frame]) -> Frame:
     return Frame.of_blocks(sum(frame.rows for frame in frames), columns, blocks)
 
 
+def beside(frames: Sequence[Frame]) -> Frame:
+    """The columns of all *frames*, of the same rows, in one; their blocks stay whole.
+
+    Raises:
+        FrameError: there is no frame, or a name is there twice.
+    """
+    if len(frames) == 1:
+        return frames[0]
+    if not frames:
+        raise FrameError("", "nothing to put together: give at least one frame")
+    single: dict[str, Column] = {}
+    blocks: list[ColumnBlock] = []
+    names = 0
+    for frame in frames:
+        columns = frame.columns
+        if isinstance(columns, BlockColumns):
+            blocks += columns.blocks
+            columns = columns.single
+        single.update(columns)
+        names += len(columns)
+    if len(single) < names:
+        given = [name for frame in frames for name in frame.columns]
+        raise FrameError(next(name for name in given if given.count(name) > 1), "is there twice")
+    return Frame.of_blocks(frames[0].rows, single, blocks)
+
+
 def _joined(name: str, parts: list[Column]) -> Column:
     type, shape = parts[0].type, parts[0].values.shape[1:]
     for part in parts:

@@ -6,13 +6,14 @@ import json
 import math
 import re
 from collections.abc import AsyncIterator, Generator, Sequence
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import grpc
 
 from predmesh_rpc import context, deadline
-from predmesh_rpc.addresses import host_and_port, socket_path
+from predmesh_rpc.addresses import AddressError, host_and_port, socket_path
 from predmesh_rpc.http_channel import HttpChannel
 from predmesh_rpc.tracing import client_interceptors
 from predmesh_rpc.translate import translate
@@ -42,7 +43,8 @@ def connect(
     left of the ambient deadline (or its own ``timeout``, if that is less), the request id and the trace context.
 
     Args:
-        address: ``unix:/path`` or ``host:port`` of a gRPC server; ``http+unix:/path`` of a server's HTTP/1.1 front,
+        address: ``unix:/path`` or ``host:port`` of a gRPC server, or ``ip:port`` of several with commas, which take
+            turns, as do the addresses that one name stands for; ``http+unix:/path`` of a server's HTTP/1.1 front,
             which carries unary calls alone, at less than half the cost. Several fronts with commas are processes of
             one service: a call goes to the least busy one that is there.
         safe_to_retry: ``package.Service/Method`` or ``package.Service``; only these are retried, on UNAVAILABLE,
@@ -56,10 +58,8 @@ def connect(
     if address.startswith(HTTP_SCHEME):
         return HttpChannel(_fronts(address), safe_to_retry=safe_to_retry, allowed=allowed, traced=traced)
     path = socket_path(address)
-    if path is None:
-        host_and_port(address)
-    target = address if path is None else f"unix:{path.absolute()}"
-    options = _options(safe_to_retry, longest_message_bytes)
+    target = _tcp(address) if path is None else f"unix:{path.absolute()}"
+    options = _options(service_config(safe_to_retry, balanced=path is None), longest_message_bytes)
     return MeshChannel(grpc.aio.insecure_channel(target, options=options, interceptors=client_interceptors(traced)))
 
 
@@ -67,6 +67,24 @@ def _fronts(addresses: str) -> list[Path]:
     """The sockets of fronts; a comma within a path is none between them."""
     paths = [socket_path(f"unix:{rest}") for rest in re.split(rf",?{re.escape(HTTP_SCHEME)}", addresses)[1:]]
     return [path.absolute() for path in paths if path is not None]
+
+
+def _tcp(address: str) -> str:
+    each = address.split(",")
+    hosts = [host_and_port(one)[0] for one in each]
+    if len(each) == 1:
+        return address
+    if not all(map(_is_ipv4, hosts)):
+        raise AddressError(f"of several addresses each must be ip:port, not as in {address!r}; one may be a name")
+    return f"ipv4:{address}"
+
+
+def _is_ipv4(host: str) -> bool:
+    try:
+        IPv4Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class MeshChannel(grpc.aio.Channel):
@@ -188,7 +206,7 @@ class _ExpiredCall:
         return True
 
 
-def _options(safe_to_retry: Sequence[str], longest_message_bytes: int) -> list[tuple[str, int | str]]:
+def _options(config: str, longest_message_bytes: int) -> list[tuple[str, int | str]]:
     return [
         ("grpc.max_receive_message_length", longest_message_bytes),
         ("grpc.max_send_message_length", -1),
@@ -199,14 +217,20 @@ def _options(safe_to_retry: Sequence[str], longest_message_bytes: int) -> list[t
         ("grpc.initial_reconnect_backoff_ms", 50),
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1_000),
-        ("grpc.service_config", service_config(safe_to_retry)),
+        ("grpc.service_config", config),
     ]
 
 
-def service_config(safe_to_retry: Sequence[str]) -> str:
-    """The gRPC service config, as JSON, that retries the given methods and no others."""
+def service_config(safe_to_retry: Sequence[str], *, balanced: bool = False) -> str:
+    """The gRPC service config, as JSON.
+
+    Args:
+        safe_to_retry: the methods, or services, that are retried; no others are.
+        balanced: whether calls go to all addresses of the server by turns, rather than to the first that answers.
+    """
+    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]} if balanced else {}
     if not safe_to_retry:
-        return "{}"
+        return json.dumps(config)
     policy = {
         "maxAttempts": 3,
         "initialBackoff": "0.02s",
@@ -216,4 +240,6 @@ def service_config(safe_to_retry: Sequence[str]) -> str:
     }
     names = [dict(zip(("service", "method"), name.split("/"), strict=False)) for name in safe_to_retry]
     throttling = {"maxTokens": 100, "tokenRatio": 0.1}
-    return json.dumps({"methodConfig": [{"name": names, "retryPolicy": policy}], "retryThrottling": throttling})
+    return json.dumps(
+        config | {"methodConfig": [{"name": names, "retryPolicy": policy}], "retryThrottling": throttling}
+    )

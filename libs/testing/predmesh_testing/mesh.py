@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import predmesh_explanation.settings
+import predmesh_explanation.stage
 import predmesh_explanation.wiring
 import predmesh_features.settings
+import predmesh_features.stage
 import predmesh_features.wiring
 import predmesh_inference.settings
+import predmesh_inference.stage
 import predmesh_inference.wiring
 import predmesh_prediction.settings
 import predmesh_prediction.wiring
 import predmesh_preprocessing.settings
+import predmesh_preprocessing.stage
 import predmesh_preprocessing.wiring
 from predmesh.explanation.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from predmesh.features.v1.feature_service_pb2_grpc import FeatureServiceStub
@@ -31,6 +35,8 @@ from predmesh.preprocessing.v1.preprocessing_service_pb2_grpc import Preprocessi
 from predmesh_bundle.deploying import deploy, undeploy
 from predmesh_bundle.follower import Follower
 from predmesh_bundle.generation import Generation
+from predmesh_bundle.schema import Stage
+from predmesh_bundle.stages import Opened, Outside
 from predmesh_bundle.store import Store
 from predmesh_rpc.channels import Channel, connect
 from predmesh_rpc.inprocess import InProcessChannel, InProcessServer
@@ -53,6 +59,15 @@ IN_PROCESS = predmesh_inference.settings.IN_PROCESS
 
 Transport = Literal["in-process", "unix"]
 """How the services reach one another: by plain calls, or through real servers on unix sockets."""
+
+
+_OPENED: dict[Stage, Callable[[Any, Store], AbstractAsyncContextManager[Opened[Any]]]] = {
+    "features": predmesh_features.stage.open_stage,
+    "preprocessing": predmesh_preprocessing.stage.open_stage,
+    "inference": predmesh_inference.stage.open_stage,
+    "explanation": predmesh_explanation.stage.open_stage,
+}
+_OUTSIDE: tuple[Stage, ...] = ("preprocessing", "inference", "explanation")
 
 
 @dataclass(frozen=True)
@@ -186,6 +201,7 @@ class _Opening:
         self._transport = transport
         self._drain_seconds = drain_seconds
         self._settings = settings
+        self._stages: dict[str, ServiceSettings] = {}
 
     async def features(self, redis_url: str) -> None:
         wiring = predmesh_features.wiring
@@ -196,27 +212,25 @@ class _Opening:
         await self.open(kind, wiring, "inference", triton_address=triton_address, triton_repository=repository, gpus=0)
 
     async def prediction(self, triton_address: str) -> None:
-        channels = self.mesh.channels
-        inference = channels["inference"]
+        channels: dict[Stage, Channel] = {stage: self.mesh.channels[stage] for stage in get_args(Stage)}
         if triton_address != IN_PROCESS:
-            inference = await self._stack.enter_async_context(connect(triton_address))
+            channels["inference"] = await self._stack.enter_async_context(connect(triton_address))
         settings = self._made(predmesh_prediction.settings.Settings, "prediction")
         service = await self._stack.enter_async_context(
             predmesh_prediction.wiring.open_service(
-                settings,
-                self.mesh.store,
-                features=channels["features"],
-                preprocessing=channels["preprocessing"],
-                inference=inference,
-                explanation=channels["explanation"],
+                settings, channels, openers={stage: self._opener(stage) for stage in channels}
             )
         )
         await self._serve("prediction", settings, service)
 
     async def open(self, kind: type[Any], wiring: Any, name: str, **given: Any) -> None:
-        settings = self._made(kind, name, **given)
+        settings = self._stages[name] = self._made(kind, name, **given)
         service = await self._stack.enter_async_context(wiring.open_service(settings, self.mesh.store))
         await self._serve(name, settings, service)
+
+    def _opener(self, stage: Stage) -> Callable[[], AbstractAsyncContextManager[Opened[Any]]]:
+        """Opens *stage* in prediction's process, with the settings of its service."""
+        return lambda: _OPENED[stage](self._stages[stage], self.mesh.store)
 
     def _made(self, kind: Callable[..., Any], name: str, **given: Any) -> Any:
         defaults = {"service": name, "instance": f"{name}-1", "home": self._home, "store": self.mesh.store.root}
@@ -232,7 +246,7 @@ class _Opening:
                 self.mesh.store,
                 service=name,
                 instance=settings.instance,
-                loader=service.loader,
+                loader=Outside(name, service.loader) if name in _OUTSIDE else service.loader,
                 poll_seconds=0.02,
                 drain_seconds=self._drain_seconds,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from predmesh_bundle.follower import Follower
+from predmesh_bundle.stages import Outside
 from predmesh_bundle.store import Store
 from predmesh_rpc.server import launch
 from predmesh_rpc.service import serve
@@ -18,7 +19,7 @@ async def main(settings: Settings) -> None:
     """Serve until asked to end."""
     store = Store(settings.store)
     async with open_service(settings, store) as service:
-        follower = Follower(store, service=STAGE, instance=settings.instance, loader=service.loader)
+        follower = Follower(store, service=STAGE, instance=settings.instance, loader=Outside(STAGE, service.loader))
         await serve(settings, service, follower)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from predmesh_frame.columns import Array
 from predmesh_rpc.errors import DeadlineExceeded, FailedPrecondition, InvalidInput, NotFound, Violation
 
-STAGE = "explanation"
+STAGE: Final = "explanation"
 MAX_ROWS = 10_000
 Numbers = npt.NDArray[np.float64]
 Expired = Callable[[], bool]

@@ -38,11 +38,14 @@ class FeatureServicer(Generated):
 
     async def LookupFeatures(self, request: pb.LookupFeaturesRequest, context: Any) -> pb.LookupFeaturesResponse:
         """See the contract."""
-        reader = self._catalogue.reader(request.bundle_id)
         frame = frame_of(request.entity_keys, "entity_keys")
         max_age = request.max_age.ToTimedelta().total_seconds() if request.HasField("max_age") else None
-        lookup = await reader.lookup(frame, self._store, now=self._clock.now(), max_age_seconds=max_age)
-        return lookup_to_proto(lookup)
+        return lookup_to_proto(await self.lookup(request.bundle_id, frame, max_age))
+
+    async def lookup(self, bundle_id: str, keys: Frame, max_age_seconds: float | None) -> Lookup:
+        """The features of each row of *keys* as they stand now. Raises PredmeshError."""
+        reader = self._catalogue.reader(bundle_id)
+        return await reader.lookup(keys, self._store, now=self._clock.now(), max_age_seconds=max_age_seconds)
 
     async def PushFeatures(self, request: pb.PushFeaturesRequest, context: Any) -> pb.PushFeaturesResponse:
         """See the contract."""

@@ -81,7 +81,7 @@ class Agent:
             limits: how long to wait.
             now: wall-clock time, for what is told.
         """
-        self._server = server
+        self.server = server
         self._plan = plan
         self._limits = limits
         self._now = now
@@ -126,7 +126,7 @@ class Agent:
             held.watch.cancel()
         async with held.lock:
             try:
-                await self._server.unload(bundle_id)
+                await self.server.unload(bundle_id)
             except InferenceFailed as error:
                 # A server that is down holds no model; a fresh one is not told of this one.
                 _log.warning("unload failed", extra={"bundle_id": bundle_id, "detail": error.detail})
@@ -135,7 +135,7 @@ class Agent:
         """Requests name their bundle, so there is nothing to route; the first time, what was left behind goes."""
         if not self._cleared:
             try:
-                await self._server.retain(list(self._held))
+                await self.server.retain(list(self._held))
             except InferenceFailed as error:
                 raise server_down(error.detail) from None
             self._cleared = True
@@ -171,11 +171,11 @@ class Agent:
 
     async def server_name(self) -> str:
         """Name and version of the model server; empty where it does not answer."""
-        return await self._server.name()
+        return await self.server.name()
 
     async def check_server(self) -> None:
         """Return where the model server answers. Raises DependencyDown."""
-        if not await self._server.name():
+        if not await self.server.name():
             raise server_down("the model server does not answer")
 
     async def check_models(self) -> None:
@@ -232,7 +232,7 @@ class Agent:
         end = asyncio.get_running_loop().time() + self._limits.server_seconds
         while True:
             try:
-                return await self._server.load(model)
+                return await self.server.load(model)
             except InferenceFailed as error:
                 if error.fault is not Fault.SERVER_DOWN or asyncio.get_running_loop().time() > end:
                     raise
@@ -242,7 +242,7 @@ class Agent:
         """Ask with every probe. Raises LoadFailed where the answer is none that the bundle promises."""
         for probe in model.probes:
             try:
-                answer = await self._server.infer(model.bundle_id, probe, self._limits.probe_seconds)
+                answer = await self.server.infer(model.bundle_id, probe, self._limits.probe_seconds)
             except InferenceFailed as error:
                 if next_step(error.fault, late=0, exact=model.exact) is Step.READY:
                     continue
@@ -276,12 +276,12 @@ class Agent:
     async def _probe(self, model: Model) -> tuple[Fault | None, str]:
         """One real inference: how it failed, and why."""
         try:
-            answer = await self._server.infer(model.bundle_id, model.probes[0], self._limits.probe_seconds)
+            answer = await self.server.infer(model.bundle_id, model.probes[0], self._limits.probe_seconds)
         except InferenceFailed as error:
             return error.fault, error.detail
         if problem := wrong_answer(model, model.probes[0], answer):
             return Fault.BROKEN, problem
-        if not await self._server.whole(model):
+        if not await self.server.whole(model):
             return Fault.BROKEN, "an instance has ended"
         return None, ""
 
@@ -293,7 +293,7 @@ class Agent:
         try:
             async with held.lock:
                 if self._wanted(held):
-                    await self._server.reload(held.model)
+                    await self.server.reload(held.model)
                     await self._warm_up(held.model)
         except (InferenceFailed, LoadFailed, ServerUnsound) as error:
             _say(held, State.RECOVERING, str(error))

@@ -1,9 +1,10 @@
-"""This process as a model server: the runtime on a thread a bundle, with a bounded queue; needs no Triton."""
+"""This process as a model server: the runtime where the call is, or on a thread a bundle with a bounded queue."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from time import perf_counter
 
 from predmesh_rpc import deadline
 from predmesh_rpc.errors import DeadlineExceeded, PredmeshError
@@ -13,16 +14,33 @@ from predmesh_runtime import Model as LoadedModel
 from predmesh_runtime import load as open_model
 
 from predmesh_inference.domain import Array, Fault, InferenceFailed, LoadFailed, Model, Tensors
+from predmesh_inference.pace import Pace
 from predmesh_inference.trouble import STAGE, model_failed, refused, unknown_bundle
 
 
 class _Running:
-    """One loaded model and the thread that runs it."""
+    """One loaded model, and the thread that runs what is not quick."""
 
     def __init__(self, model: Model, loaded: LoadedModel, limit_rows: int) -> None:
         self.limit_rows = model.inference.max_batch_rows
         self.loaded = loaded
         self.workers = Workers(STAGE, limit_rows=limit_rows)
+        self._pace = Pace()
+        # Code of a bundle may block or hang, however quick it was before.
+        self._foreign = model.inference.framework == "python"
+
+    async def answer(self, tensors: Tensors, rows: int) -> dict[str, Array]:
+        """The model's outputs. Raises what the model raises, and as `Workers.run`."""
+        # A model is not for two threads at once, so that what comes while one works waits behind it.
+        if self._foreign or self.workers.queued_rows or not self._pace.quick(rows):
+            return await self.workers.run(lambda: self._run(tensors, rows), rows=rows)
+        return self._run(tensors, rows)
+
+    def _run(self, tensors: Tensors, rows: int) -> dict[str, Array]:
+        began = perf_counter()
+        answer = self.loaded.infer(tensors)
+        self._pace.took(rows, perf_counter() - began)
+        return answer
 
 
 class LocalServer:
@@ -43,7 +61,7 @@ class LocalServer:
         try:
             loaded = await asyncio.to_thread(open_model, model.folder, inference)
         except LoadError as error:
-            raise LoadFailed(str(error)) from None
+            raise LoadFailed(_why(error)) from None
         self._models[model.bundle_id] = _Running(model, loaded, self._limit_rows)
 
     async def reload(self, model: Model) -> None:
@@ -85,7 +103,7 @@ class LocalServer:
         if rows > running.limit_rows:
             raise refused(bundle_id, f"{rows} rows are more than the {running.limit_rows} that the model takes at once")
         try:
-            return await running.workers.run(lambda: running.loaded.infer(tensors), rows=max(rows, 1))
+            return await running.answer(tensors, max(rows, 1))
         except InputError as error:
             raise refused(bundle_id, str(error)) from None
         except ModelError as error:
@@ -114,6 +132,16 @@ class LocalServer:
         for running in self._models.values():
             running.workers.close()
         self._models.clear()
+
+
+def _why(error: LoadError) -> str:
+    cause = error.__cause__
+    if not isinstance(cause, ModuleNotFoundError):
+        return str(error)
+    return (
+        f"the model needs {cause.name}, which is not installed in this process's environment: install it there, "
+        "or have the model server run the model (`stages: {inference: local}`)"
+    )
 
 
 def _fault(error: PredmeshError) -> Fault:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from predmesh_rpc.errors import DependencyDown, FailedPrecondition, InvalidInput, NotFound, PredmeshError
 
 from predmesh_inference.domain import Fault, InferenceFailed, ServerUnsound
 
-STAGE = "inference"
+STAGE: Final = "inference"
 
 
 def unknown_bundle(bundle_id: str) -> NotFound:

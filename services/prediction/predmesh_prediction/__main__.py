@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import AsyncExitStack
+
+import grpc
 from predmesh_bundle.follower import Follower
+from predmesh_bundle.schema import Stage
 from predmesh_bundle.store import Store
 from predmesh_rpc.channels import connect
 from predmesh_rpc.server import launch
 from predmesh_rpc.service import serve
 
+from predmesh_prediction.installed import installed_stages
 from predmesh_prediction.settings import Settings
 from predmesh_prediction.wiring import open_service
 
-_SAFE = {
+Channels = dict[Stage, grpc.aio.Channel]
+
+_SAFE: dict[Stage, str] = {
     "features": "predmesh.features.v1.FeatureService/LookupFeatures",
     "preprocessing": "predmesh.preprocessing.v1.PreprocessingService/Transform",
-    "explanation": "predmesh.explanation.v1.ExplanationService/Explain",
     "inference": "inference.GRPCInferenceService/ModelInfer",
+    "explanation": "predmesh.explanation.v1.ExplanationService/Explain",
 }
 """The one method of each stage that may be asked again: none has side effects."""
 
 
 async def main(settings: Settings) -> None:
     """Serve until asked to end."""
-    store, traced = Store(settings.store), bool(settings.otlp_endpoint)
-    async with (
-        connect(settings.features_address, safe_to_retry=[_SAFE["features"]], traced=traced) as features,
-        connect(settings.preprocessing_address, safe_to_retry=[_SAFE["preprocessing"]], traced=traced) as preprocessing,
-        connect(settings.triton_address, safe_to_retry=[_SAFE["inference"]], traced=traced) as inference,
-        connect(settings.explanation_address, safe_to_retry=[_SAFE["explanation"]], traced=traced) as explanation,
-        open_service(
-            settings,
-            store,
-            features=features,
-            preprocessing=preprocessing,
-            inference=inference,
-            explanation=explanation,
-        ) as service,
-    ):
+    store = Store(settings.store)
+    async with AsyncExitStack() as stack:
+        channels, remote = await _connected(settings, stack)
+        openers = installed_stages(store, os.environ)
+        service = await stack.enter_async_context(open_service(settings, channels, remote=remote, openers=openers))
         follower = Follower(
             store,
             service="prediction",
@@ -45,6 +43,18 @@ async def main(settings: Settings) -> None:
             drain_seconds=settings.drain_seconds,
         )
         await serve(settings, service, follower)
+
+
+async def _connected(settings: Settings, stack: AsyncExitStack) -> tuple[Channels, Channels]:
+    """Channels to the stages of this machine, and to those elsewhere."""
+    local: Channels = {}
+    remote: Channels = {}
+    for stage, safe in _SAFE.items():
+        for channels, address in ((local, settings.local_address(stage)), (remote, settings.remote_address(stage))):
+            if address:
+                channel = connect(address, safe_to_retry=[safe], traced=bool(settings.otlp_endpoint))
+                channels[stage] = await stack.enter_async_context(channel)
+    return local, remote
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from predmesh_prediction.batching import Limits
 from predmesh_prediction.committing import GroupCommit
 from predmesh_prediction.domain import Stages
 from predmesh_prediction.graph import Graph, Travelled
+from predmesh_prediction.places import Places
 from predmesh_prediction.validation import Validator
 
 _LISTED_MODELS = 20
@@ -26,6 +27,7 @@ class Served:
     """One loaded bundle; a request that has found it keeps it until it is answered."""
 
     stored: StoredBundle
+    stages: Stages
     validator: Validator
     graph: Graph
     predictions: GroupCommit[Travelled]
@@ -43,7 +45,7 @@ class Served:
 class Catalogue:
     """Loads bundles, follows generations, and finds the model that a request names; the service's `Loader`."""
 
-    stages: Stages
+    places: Places
     limits: Limits
     tasks: asyncio.TaskGroup
     generation: Generation = EMPTY
@@ -52,15 +54,16 @@ class Catalogue:
     _routes: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     async def load(self, bundle: StoredBundle) -> None:
-        """Compile *bundle*. Raises ValueError when it cannot be served."""
+        """Compile *bundle*, once its stages are ready. Raises ValueError when it cannot be served."""
         if bundle.bundle_id not in self._loaded:
-            self._loaded[bundle.bundle_id] = self._compiled(bundle)
+            self._loaded[bundle.bundle_id] = self._compiled(bundle, await self.places.load(bundle))
 
     async def unload(self, bundle_id: str) -> None:
         """Forget a bundle once its requests have ended."""
         served = self._loaded.pop(bundle_id, None)
         if served is not None:
             await served.drained()
+        await self.places.unload(bundle_id)
 
     async def flip(self, generation: Generation) -> None:
         """Send the requests that come from now on to *generation*."""
@@ -89,8 +92,8 @@ class Catalogue:
         live = ((each, self._loaded.get(each.bundle_id)) for each in self.generation.models)
         return [(each, served) for each, served in live if served is not None]
 
-    def _compiled(self, stored: StoredBundle) -> Served:
-        bundle, graph = stored.bundle, Graph(stored, self.stages)
+    def _compiled(self, stored: StoredBundle, stages: Stages) -> Served:
+        bundle, graph = stored.bundle, Graph(stored, stages)
         limits = Limits(
             min(self.limits.max_batch_rows, bundle.inference.max_batch_rows),
             self.limits.max_queue_rows,
@@ -105,7 +108,7 @@ class Catalogue:
 
             explanations[output.name] = GroupCommit(explain, limits, self.tasks, name=f"explain {stored.bundle_id}")
         predictions = GroupCommit(graph.predict, limits, self.tasks, name=stored.bundle_id)
-        return Served(stored, Validator(bundle), graph, predictions, explanations)
+        return Served(stored, stages, Validator(bundle), graph, predictions, explanations)
 
 
 def routes(generation: Generation) -> dict[tuple[str, str], str]:

@@ -9,7 +9,6 @@ from predmesh_frame import oip
 from predmesh_rpc import deadline
 
 from predmesh_prediction.catalogue import Served
-from predmesh_prediction.domain import Inference
 from predmesh_prediction.predicting import Predictor, Rows
 from predmesh_prediction.v2 import (
     RAW,
@@ -52,7 +51,6 @@ class Inferring:
     """The whole graph of a model under its name; the model alone under its name with `.raw`."""
 
     predictor: Predictor
-    inference: Inference
 
     async def infer(self, model: str, version: str, tensors: Sequence[Named], wanted: Sequence[str]) -> Inferred:
         """The *wanted* outputs for *tensors*, or all where none is named. Raises PredmeshError."""
@@ -71,7 +69,7 @@ class Inferring:
 
     async def ready(self, model: str, version: str) -> bool:
         """Whether the model can be asked. Raises PredmeshError when it is unknown."""
-        return await self.inference.ready(self._served(model, version).stored.bundle_id)
+        return await _ready(self._served(model, version))
 
     async def all_ready(self) -> bool:
         """Whether every live model can be asked."""
@@ -80,7 +78,7 @@ class Inferring:
         if len(served) < len(catalogue.generation.models):
             return False
         for _, each in served:
-            if not await self.inference.ready(each.stored.bundle_id):
+            if not await _ready(each):
                 return False
         return True
 
@@ -104,5 +102,9 @@ class Inferring:
         check_wanted(wanted, known, bundle.name)
         arrays = checked_raw(bundle, tensors)
         with deadline.within(bundle.budget_seconds):
-            answers = await self.inference.infer(served.stored.bundle_id, arrays, tuple(wanted) or known)
+            answers = await served.stages.inference.infer(served.stored.bundle_id, arrays, tuple(wanted) or known)
         return [Named(name, oip.datatype_of(values.dtype), values) for name, values in answers.items()]
+
+
+async def _ready(served: Served) -> bool:
+    return await served.stages.inference.ready(served.stored.bundle_id)

@@ -12,7 +12,6 @@ from predmesh.prediction.v1.open_inference_http_service_pb2_grpc import OpenInfe
 from predmesh_rpc import context as ambient
 from predmesh_rpc.errors import DependencyDown
 
-from predmesh_prediction.domain import Inference
 from predmesh_prediction.inferring import Inferring
 from predmesh_prediction.oip_json import read_request, write_answer
 from predmesh_prediction.predicting import Predictor
@@ -25,8 +24,8 @@ HEADER_LENGTH = "inference-header-content-length"
 class OpenInferenceHttpServicer(OpenInferenceHttpServiceServicer):
     """Serves the live models to REST clients of the protocol."""
 
-    def __init__(self, predictor: Predictor, inference: Inference) -> None:
-        self._inferring = Inferring(predictor, inference)
+    def __init__(self, predictor: Predictor) -> None:
+        self._inferring = Inferring(predictor)
 
     async def ServerLiveHttp(self, request: pb.ServerLiveHttpRequest, context: Any) -> httpbody_pb2.HttpBody:
         """Say that the server runs."""

@@ -11,7 +11,6 @@ from predmesh_rpc.errors import NotOffered
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceServicer
 
-from predmesh_prediction.domain import Inference
 from predmesh_prediction.inferring import Inferring
 from predmesh_prediction.predicting import Predictor
 from predmesh_prediction.v2 import Described, Named
@@ -25,8 +24,8 @@ SHARED_MEMORY = ("shared_memory_region", "shared_memory_byte_size", "shared_memo
 class OpenInferenceServicer(GRPCInferenceServiceServicer):  # type: ignore[misc]
     """Serves the live models to clients of the protocol; the model repository is not theirs to change."""
 
-    def __init__(self, predictor: Predictor, inference: Inference) -> None:
-        self._inferring = Inferring(predictor, inference)
+    def __init__(self, predictor: Predictor) -> None:
+        self._inferring = Inferring(predictor)
 
     async def ServerLive(self, request: Any, context: Any) -> Any:
         """Say that the server runs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from predmesh_bundle.schema import Stage
 from predmesh_rpc.settings import ServiceSettings
 from pydantic import Field
 
@@ -20,6 +21,18 @@ class Settings(ServiceSettings):
 
     triton_address: str = "127.0.0.1:8001"
     """Where the model server speaks the Open Inference Protocol over gRPC."""
+
+    features_remote: str = ""
+    """Features elsewhere, for bundles that say ``remote``: ``host:port``, or several ``ip:port`` with commas."""
+
+    preprocessing_remote: str = ""
+    """Preprocessing elsewhere, as `features_remote`."""
+
+    inference_remote: str = ""
+    """A model server elsewhere that speaks the Open Inference Protocol over gRPC, as `features_remote`."""
+
+    explanation_remote: str = ""
+    """Explanation elsewhere, as `features_remote`."""
 
     default_deadline_seconds: float = Field(default=10.0, gt=0)
     """Time allowed to a call whose caller set no deadline; what ends it earlier is the budget of its bundle."""
@@ -42,3 +55,13 @@ class Settings(ServiceSettings):
     # A message holds a body of 4 MiB and the names around it; the body itself is checked with its own reason.
     max_message_bytes: int = Field(default=5 * 1024 * 1024, gt=0)
     """Longest request message taken."""
+
+    def local_address(self, stage: Stage) -> str:
+        """Where *stage* listens on this machine."""
+        address: str = self.triton_address if stage == "inference" else getattr(self, f"{stage}_address")
+        return address
+
+    def remote_address(self, stage: Stage) -> str:
+        """Where *stage* listens elsewhere; empty where it does not."""
+        address: str = getattr(self, f"{stage}_remote")
+        return address

@@ -7,7 +7,8 @@ from itertools import chain
 
 from predmesh.type.v1 import frame_pb2
 from predmesh_frame import Column, Frame, FrameError
-from predmesh_frame.wire import column_to_proto, frame_from_proto
+from predmesh_frame.blocks import BlockColumns
+from predmesh_frame.wire import block_to_proto, column_to_proto, frame_from_proto
 
 from predmesh_prediction.asking import unreadable
 
@@ -29,19 +30,20 @@ class WireColumns(Mapping[str, Column]):
 
     def __getitem__(self, name: str) -> Column:
         """The column of that name. Raises DependencyDown when the frame cannot be read."""
-        return self._columns()[name]
+        return self.columns()[name]
 
     def __contains__(self, name: object) -> bool:
         # The inherited one would read the columns.
         return name in self.names
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._columns())
+        return iter(self.columns())
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def _columns(self) -> Mapping[str, Column]:
+    def columns(self) -> Mapping[str, Column]:
+        """The columns, read. Raises DependencyDown when the frame cannot be read."""
         if self._read is None:
             try:
                 self._read = frame_from_proto(self.message).columns
@@ -60,5 +62,13 @@ def add_joined(message: frame_pb2.Frame, frames: Sequence[Frame]) -> None:
             message.MergeFrom(columns.message)
             taken |= columns.names
             continue
+        if isinstance(columns, BlockColumns) and taken.isdisjoint(columns):
+            message.blocks.extend([block_to_proto(block) for block in columns.blocks])
+            columns = columns.single
         message.columns.extend([column_to_proto(name, column) for name, column in columns.items() if name not in taken])
         taken |= columns.keys()
+
+
+def read_frame(frame: Frame) -> Frame:
+    """*frame* with its columns read. Raises DependencyDown when they cannot be."""
+    return Frame(frame.rows, frame.columns.columns()) if isinstance(frame.columns, WireColumns) else frame

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from predmesh_bundle.schema import Bundle, TensorSpec
@@ -17,7 +17,7 @@ from predmesh_frame.columns import Array, microseconds
 from predmesh_frame.oip import dtype_of
 from predmesh_rpc.errors import FailedPrecondition, InvalidInput, NotFound, Violation
 
-STAGE = "preprocessing"
+STAGE: Final = "preprocessing"
 MAX_ROWS = 10_000
 Tensors = Mapping[str, Array]
 

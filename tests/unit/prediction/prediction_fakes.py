@@ -31,7 +31,7 @@ from predmesh.type.v1 import frame_pb2
 from predmesh_bundle.generation import Generation, LiveModel
 from predmesh_bundle.read_plan import FeaturePlan, FeatureType, JoinKey, ReadPlan, ViewPlan
 from predmesh_bundle.schema import Bundle
-from predmesh_bundle.store import Store, StoredBundle
+from predmesh_bundle.store import StoredBundle
 from predmesh_frame import Column, DataType, FrameError, oip
 from predmesh_frame.wire import column_to_proto, frame_from_proto, tensor_from_proto, tensor_to_proto
 from predmesh_prediction.catalogue import Catalogue
@@ -368,11 +368,12 @@ async def open_mesh(folder: Path, **settings: Any) -> AsyncIterator[Mesh]:
     given = Settings(service="prediction", home=folder, **settings)
     async with open_service(
         given,
-        Store(folder / "store"),
-        features=_channel(add_FeatureServiceServicer_to_server, features),
-        preprocessing=_channel(add_PreprocessingServiceServicer_to_server, preprocessing),
-        inference=_channel(add_GRPCInferenceServiceServicer_to_server, inference),
-        explanation=_channel(add_ExplanationServiceServicer_to_server, explanation),
+        {
+            "features": _channel(add_FeatureServiceServicer_to_server, features),
+            "preprocessing": _channel(add_PreprocessingServiceServicer_to_server, preprocessing),
+            "inference": _channel(add_GRPCInferenceServiceServicer_to_server, inference),
+            "explanation": _channel(add_ExplanationServiceServicer_to_server, explanation),
+        },
     ) as service:
         server = InProcessServer(service.servicers)
         yield Mesh(service, folder, features, preprocessing, inference, explanation, InProcessChannel(server))
