@@ -219,7 +219,7 @@ def _worker(mesh: Mesh, name: str) -> Program:
 
 
 def _knows(mesh: Mesh, name: str) -> Mapping[str, str]:
-    """Whom service *name* depends on: it gets their addresses, and nobody else's password."""
+    """Whom service *name* depends on: it gets their addresses, and no other password than it needs."""
     triton = mesh.triton
     depends: dict[str, dict[str, str]] = {
         "features": {
@@ -234,6 +234,8 @@ def _knows(mesh: Mesh, name: str) -> Mapping[str, str]:
         "prediction": {
             "PREDMESH_TRITON_ADDRESS": triton,
             "PREDICTION_TRITON_ADDRESS": triton,
+            # For bundles whose features are looked up in process; it writes none.
+            "PREDMESH_REDIS_URL": redis_url(mesh, "features"),
             **{f"PREDICTION_{stage.upper()}_ADDRESS": _stage(mesh, stage) for stage in _STAGES},
         },
     }

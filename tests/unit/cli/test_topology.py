@@ -151,10 +151,14 @@ def test_every_socket_fits_where_the_folder_was_chosen_for(programs: dict[str, P
     assert max(len(socket.name) for socket in sockets) <= LONGEST_SOCKET_NAME
 
 
-def test_passwords_reach_features_alone(programs: dict[str, Program]) -> None:
-    holders = {name for name, program in programs.items() if "secret" in json.dumps(dict(program.environment))}
-    assert holders == {"features"}
-    assert not any("secret" in repr(program.environment) for name, program in programs.items() if name != "features")
+def holders(programs: dict[str, Program], secret: str) -> set[str]:
+    return {name for name, program in programs.items() if secret in json.dumps(dict(program.environment))}
+
+
+def test_who_looks_features_up_may_read_and_features_alone_may_write(programs: dict[str, Program]) -> None:
+    assert holders(programs, "f-secret") == {"features", "prediction"}
+    assert holders(programs, "w-secret") == {"features"}
+    assert holders(programs, "i-secret") == set()
 
 
 def test_no_command_line_holds_a_password(programs: dict[str, Program]) -> None:
