@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Callable, Coroutine, Generator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -13,14 +14,15 @@ import grpc
 import httptools
 
 from predmesh_rpc import context
-from predmesh_rpc.http_front import MESSAGE_TYPE
+from predmesh_rpc.http_front import HEALTH_PATH, MESSAGE_TYPE
 from predmesh_rpc.http_server import header_lines
-from predmesh_rpc.peers import Peer, Peers
+from predmesh_rpc.peers import AWAY_SECONDS, Peer, Peers
 from predmesh_rpc.status import DETAILS_KEY, NUMBERS
 from predmesh_rpc.tracing import client_span, injected
 
 _ATTEMPTS, _BACKOFF_SECONDS = 3, 0.02
 _TRAILING = (context.REQUEST_ID, DETAILS_KEY)
+_HEALTHY = b"GET %b HTTP/1.1\r\nhost: mesh\r\n\r\n" % HEALTH_PATH.encode()
 _HTTP_ONLY = ("content-type", "content-length", "grpc-status", "grpc-message")
 
 Answer = tuple[dict[str, str], bytes]
@@ -32,7 +34,8 @@ class HttpChannel(grpc.aio.Channel):
 
     Deadline and ids of the request at hand go along, as with `predmesh_rpc.channels.connect`. A call that is cancelled
     or late closes its connection, which stops the work behind it. One that a process never got goes to the next at
-    once, whatever the method; what may have begun is asked again only where that is safe.
+    once, whatever the method; what may have begun is asked again only where that is safe. One of several is called
+    when it says that it is well, so not before it has loaded what is live.
     """
 
     def __init__(
@@ -92,12 +95,13 @@ class HttpChannel(grpc.aio.Channel):
             message = b"%b%b%bcontent-length: %d\r\n\r\n%b" % (head, lines, timeout, len(payload), payload)
             peer = self._peers.choose(loop.time(), passed)
             try:
-                return await self._exchange(peer, message, left)
+                only = len(passed) == len(self._peers.all) - 1
+                return await self._exchange(peer, message, expiry, whatever=only)
             except TimeoutError:
-                peer.missed(loop.time())
+                self._missed(peer)
                 raise _error(grpc.StatusCode.DEADLINE_EXCEEDED, "no answer within the call's time") from None
             except OSError as problem:
-                peer.missed(loop.time())
+                self._missed(peer)
                 passed.add(peer)
                 sent = isinstance(problem, ConnectionResetError)
                 if not sent and len(passed) < len(self._peers.all):
@@ -115,12 +119,12 @@ class HttpChannel(grpc.aio.Channel):
                 await asyncio.sleep(_BACKOFF_SECONDS)
                 passed.clear()
 
-    async def _exchange(self, peer: Peer, message: bytes, seconds: float | None) -> Answer:
+    async def _exchange(self, peer: Peer, message: bytes, expiry: float | None, *, whatever: bool) -> Answer:
         peer.in_flight += 1
         try:
-            connection = await self._connection(peer)
+            connection = self._kept(peer) or await self._opened(peer, expiry, whatever=whatever)
             try:
-                headers, body = await connection.exchange(message, seconds)
+                headers, body = await connection.exchange(message, expiry)
             except BaseException:
                 connection.close()
                 raise
@@ -135,21 +139,43 @@ class HttpChannel(grpc.aio.Channel):
             raise _error(code, unquote(headers.get("grpc-message", "")), headers)
         return headers, body
 
-    async def _connection(self, peer: Peer) -> _Connection:
+    def _kept(self, peer: Peer) -> _Connection | None:
         idle = self._idle[peer]
         while idle:
             connection = idle.pop()
             if connection.usable:
                 return connection
+        return None
+
+    async def _opened(self, peer: Peer, expiry: float | None, *, whatever: bool) -> _Connection:
+        """A new connection; where *whatever* does not hold, to a process that is well.
+
+        Raises:
+            OSError: the process does not listen, or is not well.
+        """
         _, connection = await asyncio.get_running_loop().create_unix_connection(_Connection, peer.path)
+        taken = whatever
+        try:
+            taken = taken or await _well(connection, expiry)
+        finally:
+            if not taken:
+                connection.close()
+        if not taken:
+            raise ConnectionRefusedError
         return connection
+
+    def _missed(self, peer: Peer) -> None:
+        """Pass *peer* by for a while; its connections may hang with it."""
+        peer.missed(asyncio.get_running_loop().time())
+        while connection := self._kept(peer):
+            connection.close()
 
     async def close(self, grace: float | None = None) -> None:
         """Close the connections that no call uses; the others close when their call has ended."""
         self._closed = True
-        for idle in self._idle.values():
-            while idle:
-                idle.pop().close()
+        for peer in self._peers.all:
+            while connection := self._kept(peer):
+                connection.close()
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
         """Ready while a connection is kept, else idle."""
@@ -160,13 +186,13 @@ class HttpChannel(grpc.aio.Channel):
         raise grpc.aio.UsageError("an HTTP channel has no state to wait for")
 
     async def channel_ready(self) -> None:
-        """Return when every process of the service listens.
+        """Return when every process of the service listens and is well.
 
         Raises:
-            OSError: one does not.
+            OSError: one does not, or is not well.
         """
         for peer, idle in self._idle.items():
-            idle.append(await self._connection(peer))
+            idle.append(self._kept(peer) or await self._opened(peer, None, whatever=False))
 
     async def __aenter__(self) -> HttpChannel:
         return self
@@ -229,25 +255,31 @@ class HttpCall:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, one exchange at a time."""
+    """One connection, one exchange at a time.
+
+    Attributes:
+        usable: whether another exchange can begin.
+        status: HTTP status of the last answer.
+    """
 
     def __init__(self) -> None:
         self.usable = True
+        self.status = 0
         self._transport: Any = None
         self._answer: asyncio.Future[Answer] | None = None
         self._begin()
 
-    async def exchange(self, message: bytes, seconds: float | None) -> Answer:
+    async def exchange(self, message: bytes, expiry: float | None) -> Answer:
         """Headers and body of the answer.
 
         Raises:
-            TimeoutError: there is none within *seconds*.
+            TimeoutError: there is none by *expiry*, in loop time.
             ConnectionResetError: the connection was lost first.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         self._answer = answer
-        timer = None if seconds is None else loop.call_later(seconds, self._expire)
+        timer = None if expiry is None else loop.call_at(expiry, self._expire)
         self._transport.write(message)
         try:
             return await answer
@@ -283,6 +315,7 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         answer, found = self._answer, (self._headers, b"".join(self._body))
+        self.status = self._parser.get_status_code()
         self._begin()
         if answer is not None and not answer.done():
             answer.set_result(found)
@@ -298,6 +331,17 @@ class _Connection(asyncio.Protocol):
     def _fail(self, error: Exception) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
+
+
+async def _well(connection: _Connection, expiry: float | None) -> bool:
+    """Whether the process says so, in half of the time that is left at most: the rest is for another one."""
+    now = asyncio.get_running_loop().time()
+    seconds = AWAY_SECONDS if expiry is None else min(AWAY_SECONDS, (expiry - now) / 2)
+    try:
+        await connection.exchange(_HEALTHY, now + seconds)
+    except OSError:
+        return False
+    return connection.status == HTTPStatus.OK
 
 
 def _error(code: grpc.StatusCode, text: str, headers: dict[str, str] | None = None) -> grpc.aio.AioRpcError:

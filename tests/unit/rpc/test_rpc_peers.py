@@ -10,6 +10,8 @@ import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from predmesh_rpc.channels import connect
+from predmesh_rpc.errors import DependencyDown
+from predmesh_rpc.health import Dependency
 from predmesh_rpc.peers import AWAY_SECONDS, Peers
 from predmesh_rpc.server import build
 from predmesh_rpc.settings import ServiceSettings
@@ -51,7 +53,7 @@ def test_one_that_did_not_take_the_call_is_not_asked_again() -> None:
     assert peers.choose(10.0, {peers.all[0]}).path == "b"
 
 
-Start = Callable[[int], contextlib.AbstractAsyncContextManager[None]]
+Start = Callable[..., contextlib.AbstractAsyncContextManager[None]]
 
 
 @pytest.fixture
@@ -61,16 +63,21 @@ def echoes(echo: Any) -> list[Any]:
 
 @pytest.fixture
 def start(echoes: list[Any], echo_registration: Any, tmp_path: Path) -> Start:
-    """Serves one of two echoes, each at its own socket."""
+    """Serves one of two echoes, each at its own socket; one that is not well says so."""
 
     @contextlib.asynccontextmanager
-    async def start(number: int) -> AsyncIterator[None]:
+    async def start(number: int, *, well: bool = True) -> AsyncIterator[None]:
+        async def check() -> None:
+            if not well:
+                raise DependencyDown("ERROR_REASON_STAGE_DOWN", "it is still loading")
+
         settings = ServiceSettings(
             address=f"unix:{tmp_path}/g{number}.sock",
             http_address=f"unix:{tmp_path}/h{number}.sock",
             grace_seconds=0,
         )
-        async with build(settings, [(echo_registration[0], echoes[number])]):
+        async with build(settings, [(echo_registration[0], echoes[number])], [Dependency("bundles", check)]) as server:
+            await server.health.refresh()
             yield
 
     return start
@@ -113,6 +120,17 @@ async def test_one_that_comes_back_is_called_again(start: Start, stub: Any, echo
             while not echoes[0].calls:
                 await stub.Unary(A, timeout=5)
     assert echoes[0].calls == 1
+
+
+async def test_one_that_is_not_well_yet_is_not_called(start: Start, stub: Any, echoes: list[Any]) -> None:
+    async with start(0, well=False), start(1):
+        await asyncio.gather(*(stub.Unary(A, timeout=5) for _ in range(20)))
+    assert [echo.calls for echo in echoes] == [0, 20]
+
+
+async def test_where_none_is_well_one_is_called_all_the_same(start: Start, stub: Any) -> None:
+    async with start(0, well=False), start(1, well=False):
+        assert (await stub.Unary(A, timeout=5)).value == "a"
 
 
 async def lost_in_flight(start: Start, stub: Any, echoes: list[Any]) -> "asyncio.Task[Any]":
