@@ -16,7 +16,7 @@ from predmesh_features.redis_address import Node, RedisAddress
 from predmesh_features.redis_cluster import RedisCluster
 from predmesh_features.redis_link import LinkOptions, StoreDown, error_code
 from predmesh_features.redis_protocol import command, hmget
-from predmesh_features.redis_slots import Redirection, key_slot, redirection
+from predmesh_features.redis_slots import Owners, Redirection, key_slot, redirection
 from predmesh_features.redis_writing import write_all
 
 MAX_HOPS = 5
@@ -96,24 +96,13 @@ class FeastRedisCluster:
         owners = await self._reads.owners()
         answers: list[Any] = [None] * len(keys)
         problem: StoreDown | None = None
-        asked: _Round = {}
-        for place, (key, data) in enumerate(zip(keys, commands, strict=True)):
-            _add(asked, owners[key_slot(key)], False, place, data)
+        asked = _first_round(owners, keys, commands)
         for _ in range(MAX_HOPS):
             calls = [self._ask(node, asking, batch) for (node, asking), batch in asked.items()]
             found = [await calls[0]] if len(calls) == 1 else await asyncio.gather(*calls)
             again: _Round = {}
             for ((node, _), batch), replies in zip(asked.items(), found, strict=True):
-                if isinstance(replies, StoreDown):
-                    problem = replies
-                    continue
-                for place, data, reply in zip(batch.places, batch.commands, replies, strict=True):
-                    if not isinstance(reply, hiredis.ReplyError):
-                        answers[place] = reply
-                    elif (goal := self._redirected(reply, node)) is not None:
-                        _add(again, goal.node, not goal.moved, place, data)
-                    else:
-                        problem = StoreDown(f"answers {error_code(reply)}")
+                problem = self._take(node, batch, replies, answers, again) or problem
             if not again:
                 break
             asked = again
@@ -136,6 +125,22 @@ class FeastRedisCluster:
             self._reads.doubt()
             return error
         return replies[1::2] if asking else replies
+
+    def _take(
+        self, node: Node | None, batch: _Batch, replies: list[Any] | StoreDown, answers: list[Any], again: _Round
+    ) -> StoreDown | None:
+        """Put *replies* among the *answers*, and redirected commands into *again*; says why one has neither."""
+        if isinstance(replies, StoreDown):
+            return replies
+        problem = None
+        for place, data, reply in zip(batch.places, batch.commands, replies, strict=True):
+            if not isinstance(reply, hiredis.ReplyError):
+                answers[place] = reply
+            elif (goal := self._redirected(reply, node)) is not None:
+                _add(again, goal.node, not goal.moved, place, data)
+            else:
+                problem = StoreDown(f"answers {error_code(reply)}")
+        return problem
 
     def _redirected(self, refusal: Exception, node: Node | None) -> Redirection | None:
         """Where to ask instead; None where *node* does not say."""
@@ -173,6 +178,19 @@ class FeastRedisCluster:
                 else:  # A transaction cannot span both nodes, so it waits until the slot has been moved.
                     await asyncio.sleep(MOVING_SECONDS)
         raise StoreDown("is moving the slot of a key; try again")
+
+
+def _first_round(owners: Owners, keys: Sequence[bytes], commands: Sequence[bytes]) -> _Round:
+    """Every owner, asked for its keys; once a key, so without a call each."""
+    asked: dict[Node | None, _Batch] = {}
+    for place, key in enumerate(keys):
+        node = owners[key_slot(key)]
+        batch = asked.get(node)
+        if batch is None:
+            batch = asked[node] = _Batch()
+        batch.places.append(place)
+        batch.commands.append(commands[place])
+    return {(node, False): batch for node, batch in asked.items()}
 
 
 def _add(asked: _Round, node: Node | None, asking: bool, place: int, data: bytes) -> None:
