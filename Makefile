@@ -5,7 +5,7 @@ PORT ?= 8080
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help up down setup dev gen fmt lint types protos test check smoke call load digits clean
+.PHONY: help up down setup dev gen fmt lint types protos test check smoke call load bench soak digits clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,12 @@ call: ## Call the running mesh once over REST and once by grpcurl
 
 load: dev ## Measure the running mesh under load (loadtests/)
 	@$(RUN)/python -m loadtests.one_row --port $(PORT)
+
+bench: dev ## Measure the whole graph beside echoes on a mesh of its own, 5 minutes (ARGS=…)
+	@$(RUN)/python -m loadtests.run $(ARGS)
+
+soak: dev ## Keep a mesh of its own at full load for 10 minutes, then at 70 % for 5 (ARGS=…)
+	@$(RUN)/python -m loadtests.soak $(ARGS)
 
 digits: setup ## Train and deploy the digits CNN (installs torch, 5 GB)
 	@$(UV) run --project examples/digits python examples/digits/train.py

@@ -30,13 +30,22 @@ def tool(name: str) -> str:
 
 
 def write_targets(path: Path, url: str, bodies: Iterable[Mapping[str, Any]] = ()) -> Path:
-    """Writes vegeta's targets: a POST of each JSON body, or one GET where there is none."""
+    """Writes vegeta's targets: a POST of each JSON body to one URL, or one GET where there is none."""
+    posts = [(url, body) for body in bodies]
+    if posts:
+        return write_posts(path, posts)
+    path.write_text(json.dumps({"method": "GET", "url": url}) + "\n")
+    return path
+
+
+def write_posts(path: Path, posts: Iterable[tuple[str, Mapping[str, Any]]]) -> Path:
+    """Writes vegeta's targets: a POST of each JSON body to its URL."""
     header = {"content-type": ["application/json"]}
-    posts = [
+    targets = (
         {"method": "POST", "url": url, "header": header, "body": base64.b64encode(json.dumps(body).encode()).decode()}
-        for body in bodies
-    ]
-    path.write_text("".join(json.dumps(target) + "\n" for target in posts or [{"method": "GET", "url": url}]))
+        for url, body in posts
+    )
+    path.write_text("".join(json.dumps(target) + "\n" for target in targets))
     return path
 
 
