@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from predmesh_cli.passwords import Passwords
-from predmesh_cli.ports import free_ports
 from predmesh_cli.redis_server import acl, configuration, redis_binary
+from predmesh_rpc.addresses import free_ports
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, ConnectionError, NoPermissionError, OutOfMemoryError

@@ -6,6 +6,8 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 
+from predmesh_rpc.addresses import LOOPBACK
+
 from predmesh_cli import ports
 from predmesh_cli.errors import CliError
 from predmesh_cli.home import Home
@@ -26,7 +28,7 @@ def check_port(port: int) -> None:
     holder = ports.holder(port)
     who = f" by {holder.name} (pid {holder.pid}: {holder.command})" if holder else ""
     raise CliError(
-        f"port {port} of {ports.LOOPBACK} is in use{who}",
+        f"port {port} of {LOOPBACK} is in use{who}",
         hint="choose another with `predmesh up --port PORT` (0 chooses a free one), or end what holds it",
     )
 

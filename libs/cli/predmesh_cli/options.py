@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from predmesh_rpc.addresses import LOOPBACK
 
 from predmesh_cli.errors import CliError, ExitCode
 from predmesh_cli.home import Home
 from predmesh_cli.mesh_settings import MeshSettings, read_settings
-from predmesh_cli.ports import LOOPBACK
 from predmesh_cli.supervisor_client import Supervisor
 
 DEFAULT_HOME = Path(".predmesh")

@@ -7,8 +7,7 @@ import socket
 from dataclasses import dataclass
 
 import psutil
-
-LOOPBACK = "127.0.0.1"
+from predmesh_rpc.addresses import LOOPBACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +29,6 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
-
-
-def free_ports(count: int) -> list[int]:
-    """*count* different ports that nothing holds now."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(contextlib.closing(socket.socket())) for _ in range(count)]
-        for probe in probes:
-            probe.bind((LOOPBACK, 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def holder(port: int) -> Holder | None:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from predmesh_rpc.addresses import free_ports
+
 from predmesh_cli import ports, processes
 from predmesh_cli.ending import end, traces
 from predmesh_cli.errors import CliError
@@ -77,7 +79,7 @@ def _started(home: Home, kept: MeshSettings | None, asked: Asked, on_step: OnSte
         workers=asked.workers,
         cores=available_cores(),
         is_free=ports.is_free,
-        free_ports=ports.free_ports,
+        free_ports=free_ports,
     )
     check_port(settings.port)
     with disk_errors(home):

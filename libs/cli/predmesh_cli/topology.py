@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from predmesh_rpc.addresses import LOOPBACK
+
 from predmesh_cli.home import Home
 from predmesh_cli.launch import MARK
 from predmesh_cli.mesh_settings import MeshSettings
 from predmesh_cli.passwords import Passwords
-from predmesh_cli.ports import LOOPBACK
 from predmesh_cli.workers import SCALED, SERVICES, Counts, service_of, worker_names
 
 GATEWAY = "envoy"

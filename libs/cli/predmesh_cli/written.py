@@ -12,6 +12,7 @@ from pathlib import Path
 from predmesh_gateway import bootstrap, envoy
 from predmesh_gateway.settings import Settings as GatewaySettings
 from predmesh_inference import tritonserver
+from predmesh_rpc.addresses import LOOPBACK
 from predmesh_rpc.settings import SettingsError, read
 
 from predmesh_cli import launch
@@ -19,7 +20,6 @@ from predmesh_cli.errors import CliError
 from predmesh_cli.home import Home
 from predmesh_cli.mesh_settings import MeshSettings
 from predmesh_cli.passwords import passwords, write_private
-from predmesh_cli.ports import LOOPBACK
 from predmesh_cli.redis_server import acl, configuration, redis_binary
 from predmesh_cli.supervisor_ini import supervisor_ini
 from predmesh_cli.topology import GATEWAY, Engines, Mesh, Program, topology

@@ -6,8 +6,10 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
 
 LONGEST_SOCKET_PATH = 107
 """Bytes that Linux allows in the path of a unix socket."""
@@ -82,3 +84,12 @@ def host_and_port(address: str) -> tuple[str, int]:
     if not colon or not port.isdigit() or int(port) > 65535:
         raise AddressError(f"address {address!r} is neither unix:/path nor host:port, e.g. 127.0.0.1:9000")
     return host.strip("[]"), int(port)
+
+
+def free_ports(count: int) -> list[int]:
+    """*count* different loopback ports that nothing holds now."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(closing(socket.socket())) for _ in range(count)]
+        for probe in probes:
+            probe.bind((LOOPBACK, 0))
+        return [int(probe.getsockname()[1]) for probe in probes]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from predmesh_rpc.addresses import free_ports
 
 ROOT = Path(__file__).resolve().parents[3]
 FLIGHT: dict[str, Any] = {
@@ -64,6 +64,5 @@ class RunningMesh:
 
 def free_port() -> int:
     """A port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    [port] = free_ports(1)
+    return port

@@ -13,7 +13,7 @@ from predmesh_cli.app import COMMANDS
 from predmesh_cli.errors import CliError, ExitCode
 from predmesh_cli.home import Home
 from predmesh_cli.mesh_settings import MeshSettings, settings_text
-from predmesh_cli.ports import free_ports
+from predmesh_rpc.addresses import free_ports
 
 PREDMESH = Path(sys.executable).parent / "predmesh"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from predmesh_cli.errors import CliError, ExitCode
 from predmesh_cli.gateway_client import GrpcGateway, RestGateway, refused
-from predmesh_cli.ports import free_ports
+from predmesh_rpc.addresses import free_ports
 
 REFUSAL = {
     "code": 3,

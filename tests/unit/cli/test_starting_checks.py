@@ -11,7 +11,8 @@ import pytest
 from predmesh_cli.errors import CliError
 from predmesh_cli.home import Home
 from predmesh_cli.obstacles import check_disk, check_port
-from predmesh_cli.ports import free_ports, holder, is_free
+from predmesh_cli.ports import holder, is_free
+from predmesh_rpc.addresses import free_ports
 
 PREDMESH = Path(sys.executable).parent / "predmesh"
 
