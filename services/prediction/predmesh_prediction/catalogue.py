@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import prod
 
 from predmesh_bundle.generation import EMPTY, Generation, LiveModel
 from predmesh_bundle.nearest import nearest
+from predmesh_bundle.schema import Bundle
 from predmesh_bundle.store import StoredBundle
 from predmesh_frame import Frame
 from predmesh_rpc.errors import DependencyDown, NotFound
@@ -20,6 +22,7 @@ from predmesh_prediction.places import Places
 from predmesh_prediction.validation import Validator
 
 _LISTED_MODELS = 20
+_TEXT_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +42,11 @@ class Served:
         await self.predictions.drained()
         for each in self.explanations.values():
             await each.drained()
+
+    def forget(self) -> None:
+        """Take it out of the metrics."""
+        for each in (self.predictions, *self.explanations.values()):
+            each.forget()
 
 
 @dataclass(slots=True)
@@ -63,6 +71,7 @@ class Catalogue:
         served = self._loaded.pop(bundle_id, None)
         if served is not None:
             await served.drained()
+            served.forget()
         await self.places.unload(bundle_id)
 
     async def flip(self, generation: Generation) -> None:
@@ -94,11 +103,7 @@ class Catalogue:
 
     def _compiled(self, stored: StoredBundle, stages: Stages) -> Served:
         bundle, graph = stored.bundle, Graph(stored, stages)
-        limits = Limits(
-            min(self.limits.max_batch_rows, bundle.inference.max_batch_rows),
-            self.limits.max_queue_rows,
-            self.limits.in_flight,
-        )
+        limits = limits_of(bundle, self.limits)
         explanations: dict[str, GroupCommit[Travelled]] = {}
         if bundle.explanation is not None:
             output = bundle.output(bundle.explanation.output)
@@ -109,6 +114,18 @@ class Catalogue:
             explanations[output.name] = GroupCommit(explain, limits, self.tasks, name=f"explain {stored.bundle_id}")
         predictions = GroupCommit(graph.predict, limits, self.tasks, name=stored.bundle_id)
         return Served(stored, stages, Validator(bundle), graph, predictions, explanations)
+
+
+def limits_of(bundle: Bundle, limits: Limits) -> Limits:
+    """*limits* with no larger batches than *bundle* allows, and as many rows in the queue as there is memory for."""
+    row_bytes = sum(
+        prod(each.shape) * (each.type.numpy.itemsize if each.type.packs else _TEXT_BYTES) for each in bundle.inputs
+    )
+    return replace(
+        limits,
+        max_batch_rows=min(limits.max_batch_rows, bundle.inference.max_batch_rows),
+        max_queue_rows=min(limits.max_queue_rows, limits.max_queue_bytes // row_bytes),
+    )
 
 
 def routes(generation: Generation) -> dict[tuple[str, str], str]:

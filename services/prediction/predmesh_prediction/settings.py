@@ -43,8 +43,11 @@ class Settings(ServiceSettings):
     max_queue_rows: int = Field(default=20_000, ge=10_000)
     """Rows of one bundle that may wait; at least one full request."""
 
-    batches_in_flight: int = Field(default=1, ge=1)
-    """Batches of one bundle that travel at once; more of them are smaller."""
+    max_queue_bytes: int = Field(default=256 * 1024 * 1024, gt=0)
+    """Bytes of one bundle's rows that may wait, by the declared types and shapes; a text counts as 64."""
+
+    batches_in_flight: int = Field(default=8, ge=1)
+    """Most batches of one bundle that travel at once; how many of them do follows from how requests fare."""
 
     stream_window: int = Field(default=32, ge=1)
     """Requests of one stream that are worked on at once."""

@@ -56,7 +56,9 @@ async def open_service(
         {stage: _reached(stage, channel) for stage, channel in (remote or {}).items()},
         openers or {},
     )
-    limits = Limits(settings.max_batch_rows, settings.max_queue_rows, settings.batches_in_flight)
+    limits = Limits(
+        settings.max_batch_rows, settings.max_queue_rows, settings.batches_in_flight, settings.max_queue_bytes
+    )
     async with places, asyncio.TaskGroup() as tasks:
         predictor = Predictor(Catalogue(places, limits, tasks))
         # Not required: what a stage's trouble means is each bundle's policy, and callers are told of it.

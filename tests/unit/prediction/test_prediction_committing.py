@@ -4,14 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from predmesh_frame import Column, DataType, Frame
 from predmesh_prediction.batching import Limits
 from predmesh_prediction.committing import GroupCommit
-from predmesh_rpc import context, deadline
-from predmesh_rpc.errors import DeadlineExceeded, DependencyDown, TooMuch
+from predmesh_rpc import context, deadline, metrics
+from predmesh_rpc.errors import DeadlineExceeded, DependencyDown, FailedPrecondition, TooMuch
 
 
 def frame(*values: int) -> Frame:
@@ -178,7 +181,7 @@ async def test_a_batch_carries_the_id_of_the_request_it_leads_with() -> None:
     assert road.ids == ["a", "b"]
 
 
-async def test_two_batches_travel_at_once_where_that_is_allowed() -> None:
+async def test_a_batch_that_takes_too_long_lets_another_go() -> None:
     road = Road()
     async with commit(road, in_flight=2, max_batch_rows=1) as group:
         tasks = [asyncio.create_task(values(group, n)) for n in (1, 2, 3)]
@@ -187,6 +190,21 @@ async def test_two_batches_travel_at_once_where_that_is_allowed() -> None:
         assert road.batches == [[1], [2]]
         road.gate.set()
         assert await asyncio.gather(*tasks) == [[10], [20], [30]]
+
+
+async def test_parts_that_come_back_in_another_order_are_put_right() -> None:
+    first = asyncio.Event()
+
+    async def run(batch: Frame) -> list[int]:
+        if 0 in (found := batch.columns["v"].values.tolist()):
+            await first.wait()
+        else:
+            first.set()
+        return [value * 10 for value in found]
+
+    async with asyncio.TaskGroup() as tasks:
+        group = GroupCommit(run, Limits(max_batch_rows=2, in_flight=2), tasks, name="test")
+        assert await values(group, 0, 1, 2, 3, 4) == [0, 10, 20, 30, 40]
 
 
 async def test_drained_waits_for_what_is_under_way() -> None:
@@ -200,3 +218,182 @@ async def test_drained_waits_for_what_is_under_way() -> None:
         assert not draining.done()
         road.gate.set()
         await asyncio.gather(task, draining)
+
+
+@dataclass
+class Fragile:
+    """Fails on the values it is told to; keeps what it was given."""
+
+    bad: set[int]
+    error: Exception = field(default_factory=lambda: FailedPrecondition("ERROR_REASON_MODEL_FAILED", "it stumbled"))
+    batches: list[list[int]] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, batch: Frame) -> list[int]:
+        found = batch.columns["v"].values.tolist()
+        self.batches.append(found)
+        self.entered.set()
+        await self.gate.wait()
+        if self.bad & set(found):
+            raise self.error
+        return [value * 10 for value in found]
+
+
+async def together(model: Fragile, requests: list[list[int]]) -> list[Any]:
+    """What becomes of *requests* that travel in one batch, behind one that holds the road."""
+    async with asyncio.TaskGroup() as tasks:
+        group = GroupCommit(model.run, Limits(max_batch_rows=1000, in_flight=1), tasks, name="test")
+        ahead = asyncio.create_task(values(group, -1))
+        await model.entered.wait()
+        others = [asyncio.create_task(values(group, *rows)) for rows in requests]
+        await asyncio.sleep(0)
+        model.gate.set()
+        await ahead
+        return await asyncio.gather(*others, return_exceptions=True)
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=24), st.data())
+@settings(max_examples=40, deadline=None, derandomize=True)
+async def test_bad_rows_fail_their_own_requests_and_no_others(sizes: list[int], data: st.DataObject) -> None:
+    numbers = iter(range(1000))
+    requests = [[next(numbers) for _ in range(size)] for size in sizes]
+    bad = data.draw(st.sets(st.sampled_from([row for rows in requests for row in rows]), max_size=2))
+    model = Fragile(bad)
+    for rows, answer in zip(requests, await together(model, requests), strict=True):
+        if not bad & set(rows):
+            assert answer == [row * 10 for row in rows]
+        else:
+            assert isinstance(answer, FailedPrecondition)
+            assert len(rows) == 1 or rows[int(answer.metadata["row"])] in bad
+    assert len(model.batches) <= 2 + len(bad) * (2 * len(sizes).bit_length() + 5)
+
+
+async def test_the_error_names_the_row() -> None:
+    (_, answer) = await together(Fragile({7}), [[1, 2], [5, 6, 7, 8]])
+    assert isinstance(answer, FailedPrecondition)
+    assert answer.metadata["row"] == "2"
+    assert "instances[2] fails on its own" in answer.message
+
+
+@pytest.mark.parametrize("kind", [DependencyDown, DeadlineExceeded, TooMuch, TimeoutError])
+async def test_what_no_row_can_cause_is_not_looked_for(kind: type[Exception]) -> None:
+    error = kind("ERROR_REASON_STAGE_DOWN", "down")
+    model = Fragile({3}, error)
+    assert await together(model, [[n] for n in range(8)]) == [error] * 8
+    assert len(model.batches) == 2
+
+
+async def test_a_model_that_fails_always_is_asked_few_times_more() -> None:
+    model = Fragile(set(range(64)))
+    answers = await together(model, [[n] for n in range(64)])
+    assert all(isinstance(each, FailedPrecondition) for each in answers)
+    assert len(model.batches) <= 2 + 2 * (64).bit_length() + 2
+
+
+async def test_who_has_gone_is_not_looked_for() -> None:
+    entered, gate, batches = asyncio.Event(), asyncio.Event(), []
+
+    async def run(batch: Frame) -> list[int]:
+        batches.append(found := batch.columns["v"].values.tolist())
+        if len(found) == 2:
+            entered.set()
+            await gate.wait()
+        if 1 in found:
+            raise FailedPrecondition("ERROR_REASON_MODEL_FAILED", "it stumbled")
+        return [value * 10 for value in found]
+
+    async with asyncio.TaskGroup() as tasks:
+        group = GroupCommit(run, Limits(), tasks, name="test")
+        gone, stays = asyncio.create_task(values(group, 1)), asyncio.create_task(values(group, 2))
+        await entered.wait()
+        gone.cancel()
+        await asyncio.wait([gone])
+        gate.set()
+        assert await stays == [20]
+    assert batches == [[1, 2], [2]]
+
+
+async def test_rows_that_leave_make_room_in_the_queue() -> None:
+    road = Road()
+    async with commit(road, max_queue_rows=3, in_flight=1) as group:
+        first = asyncio.create_task(values(group, 1))
+        await road.left.get()
+        late = asyncio.create_task(values(group, 2, 3, 4, seconds=0.02))
+        with pytest.raises(DeadlineExceeded):
+            await late
+        second = asyncio.create_task(values(group, 5, 6, 7))
+        await asyncio.sleep(0)
+        road.gate.set()
+        assert [await first, await second] == [[10], [50, 60, 70]]
+    assert road.batches == [[1], [5, 6, 7]]
+
+
+async def test_one_request_may_always_wait_however_large() -> None:
+    road = Road()
+    async with commit(road, max_queue_rows=3, in_flight=1) as group:
+        first = asyncio.create_task(values(group, 1))
+        await road.left.get()
+        second = asyncio.create_task(values(group, *range(9)))
+        await asyncio.sleep(0)
+        road.gate.set()
+        await asyncio.gather(first, second)
+
+
+async def test_what_cannot_be_done_in_time_is_refused_at_once() -> None:
+    road = Road()
+    road.gate.set()
+    async with commit(road, max_batch_rows=2, in_flight=1) as group:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for n in range(8):
+            road.gate.clear()
+            known = asyncio.create_task(values(group, n))
+            await road.left.get()
+            loop.call_later(0.02, road.gate.set)
+            await known
+        quickest = (loop.time() - began) / 8
+        road.gate.clear()
+        tasks = [asyncio.create_task(values(group, n)) for n in range(9)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        with pytest.raises(TooMuch) as caught:
+            await values(group, 9, seconds=0.02)
+        road.gate.set()
+        patient = await values(group, 9, seconds=100 * quickest)
+        await asyncio.gather(*tasks)
+    assert patient == [90]
+    assert int(caught.value.metadata["queuedRows"]) >= 6
+    assert caught.value.retry_after_seconds >= 0.05
+
+
+async def test_a_request_is_not_refused_for_its_time_alone() -> None:
+    road = Road()
+    road.gate.set()
+    async with commit(road) as group:
+        for n in range(10):
+            assert await values(group, n) == [n * 10]
+        assert await values(group, *range(2000), seconds=0.5) == [n * 10 for n in range(2000)]
+
+
+def sample(name: str) -> float | None:
+    return metrics.registry().get_sample_value(name, {"batches": "test"})
+
+
+async def test_operators_see_batches_and_queue() -> None:
+    road = Road()
+    async with commit(road, in_flight=1) as group:
+        first = asyncio.create_task(values(group, 1))
+        await road.left.get()
+        second = asyncio.create_task(values(group, 2, 3))
+        await asyncio.sleep(0)
+        before = sample("predmesh_prediction_batch_rows_count")
+        assert sample("predmesh_prediction_queued_rows") == 2
+        assert sample("predmesh_prediction_batches_in_flight") == 1
+        assert sample("predmesh_prediction_batches_allowed") == 1
+        road.gate.set()
+        await asyncio.gather(first, second)
+        assert before is not None
+        assert sample("predmesh_prediction_batch_rows_count") == before + 1
+        group.forget()
+        assert sample("predmesh_prediction_queued_rows") is None

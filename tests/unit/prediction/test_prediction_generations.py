@@ -8,6 +8,7 @@ from google.protobuf import json_format
 from predmesh.prediction.v1 import prediction_service_pb2 as pb
 from predmesh_bundle.generation import Generation, LiveModel
 from predmesh_prediction.catalogue import Catalogue
+from predmesh_rpc import metrics
 from predmesh_rpc.translate import translate
 
 from tests.unit.prediction.prediction_fakes import DIGITS, FLIGHT, FLIGHTS, Mesh, changed, stored
@@ -93,6 +94,13 @@ async def test_unloading_waits_for_the_last_request(mesh: Mesh) -> None:
     assert not unloading.done()
     mesh.inference.gate.set()
     await asyncio.gather(began, unloading)
+
+
+async def test_what_is_unloaded_is_in_no_metric(mesh: Mesh) -> None:
+    queue = {"batches": "flight-delay-1-" + "0" * 12}
+    assert metrics.registry().get_sample_value("predmesh_prediction_queued_rows", queue) == 0
+    await mesh.service.loader.unload(queue["batches"])
+    assert metrics.registry().get_sample_value("predmesh_prediction_queued_rows", queue) is None
 
 
 async def test_unloading_what_is_not_loaded_is_no_error(mesh: Mesh) -> None:
