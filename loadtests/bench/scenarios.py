@@ -153,9 +153,15 @@ def open_loops(capacity: float, *, seconds: float) -> Contest:
     )
 
 
-def quick(chosen: tuple[Contest, ...]) -> tuple[Contest, ...]:
-    """The same, every scenario once."""
-    return tuple(replace(contest, rounds=1) for contest in chosen)
+def quick(chosen: tuple[Contest, ...], seconds: float) -> tuple[Contest, ...]:
+    """The same, every scenario once for *seconds*."""
+    return tuple(
+        Contest(
+            scenarios=tuple(replace(each, load=replace(each.load, seconds=seconds)) for each in contest.scenarios),
+            rounds=1,
+        )
+        for contest in chosen
+    )
 
 
 def ghz_file(scenario: Scenario, *, messages: Path, host: str) -> Mapping[str, Any]:

@@ -41,7 +41,7 @@ class Started:
     """One server that answers scenarios.
 
     Attributes:
-        direct: its unix socket, as ghz dials it.
+        direct: its unix socket, as gRPC dials it; of several processes of prediction, that of the first.
         gateway: `host:port` of the Envoy before it; empty where there is none.
         roots: pids to count as one program each, children included; for a mesh, its home says it.
         home: the mesh's home; None for an echo.
@@ -69,7 +69,7 @@ class Started:
 
 @contextlib.contextmanager
 def running_mesh(
-    folder: Path, *, workers: str = "", bundle: Path | None = None, patch: Path | None = None
+    folder: Path, *, workers: str = "", bundle: Path | None = None, patch: Mapping[str, Any] | None = None
 ) -> Iterator[Started]:
     """A mesh that serves flights and wine, brought down at the end.
 
@@ -77,20 +77,20 @@ def running_mesh(
         folder: its home.
         workers: what `predmesh up --workers` gets; empty leaves it out.
         bundle: what to deploy in place of the example's flights.
-        patch: YAML whose keys replace those of the flights' bundle, e.g. its placement.
+        patch: keys that replace those of the flights' `predmesh.yaml`, e.g. its placement.
     """
     mesh = RunningMesh(folder, free_port())
     try:
         _done(mesh, "up", "--port", str(mesh.port), *(("--workers", workers) if workers else ()))
         mesh.python("examples/flights/setup.py")
-        if patch is not None:
+        if patch:
             bundle = patched(bundle or FLIGHTS, patch, folder / "patched")
         if bundle is not None:
             _done(mesh, "deploy", str(bundle), "--replace")
         mesh.python("examples/wine/train.py")
         _done(mesh, "deploy", str(WINE))
         home = Home.at(folder)
-        yield Started(f"unix://{_sockets(home) / 'prediction.sock'}", mesh.address, home=home)
+        yield Started(_own_gateway(home).prediction_addresses[0], mesh.address, home=home)
     finally:
         mesh.predmesh("down")
 
@@ -101,11 +101,10 @@ def _done(mesh: RunningMesh, *words: str) -> None:
         raise SystemExit(f"predmesh {' '.join(words)} failed:\n{told.stderr}")
 
 
-def patched(bundle: Path, patch: Path, out: Path) -> Path:
+def patched(bundle: Path, patch: Mapping[str, Any], out: Path) -> Path:
     """A copy of *bundle* in *out*, whose `predmesh.yaml` has the keys of *patch*."""
     shutil.copytree(bundle, out, dirs_exist_ok=True)
-    changes: dict[str, Any] = yaml.safe_load(patch.read_text())
-    document = yaml.safe_load((bundle / "predmesh.yaml").read_text()) | changes
+    document = yaml.safe_load((bundle / "predmesh.yaml").read_text()) | dict(patch)
     (out / "predmesh.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     return out
 
@@ -146,29 +145,26 @@ def running_echoes(mesh: Started, answer: Path, model: str, folder: Path) -> Ite
     ):
         programs = {"bare": bare_pid, GATEWAY: gateway.process.pid}
         yield {
-            Server.BARE: Started(f"unix://{bare}", gateway.address, programs),
-            Server.DRESSED: Started(f"unix://{dressed}", "", {"dressed": dressed_pid}),
+            Server.BARE: Started(f"unix:{bare}", gateway.address, programs),
+            Server.DRESSED: Started(f"unix:{dressed}", "", {"dressed": dressed_pid}),
         }
 
 
 def gateway_before(home: Home, socket: Path, descriptors: Path) -> GatewaySettings:
     """The settings of the mesh's own gateway, with gRPC at *socket* behind it and nothing else."""
-    settings = read_settings(home.settings_file)
-    assert settings is not None
-    own = gateway_settings(describe(home, settings).mesh)
     behind = {
         name: spec.get_default(call_default_factory=True)
         for name, spec in GatewaySettings.model_fields.items()
         if name.startswith("prediction_")
     }
     chosen = {"prediction_addresses": (f"unix:{socket}",), "descriptors": descriptors}
-    return own.model_copy(update={**behind, **chosen})
+    return _own_gateway(home).model_copy(update={**behind, **chosen})
 
 
-def _sockets(home: Home) -> Path:
+def _own_gateway(home: Home) -> GatewaySettings:
     settings = read_settings(home.settings_file)
-    assert settings is not None and settings.sockets is not None
-    return settings.sockets
+    assert settings is not None
+    return gateway_settings(describe(home, settings).mesh)
 
 
 @contextlib.contextmanager

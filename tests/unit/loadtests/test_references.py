@@ -42,12 +42,11 @@ def test_the_bare_echo_gives_everyone_the_recorded_answer(tmp_path: Path):
 
 
 def test_a_patch_replaces_keys_of_a_copied_bundle(tmp_path: Path):
-    bundle, patch = tmp_path / "bundle", tmp_path / "patch.yaml"
+    bundle = tmp_path / "bundle"
     bundle.mkdir()
     (bundle / "predmesh.yaml").write_text("name: m\nbudget: 200ms\n")
     (bundle / "model.ubj").write_bytes(b"trees")
-    patch.write_text("budget: 1s\nstages: {features: in-process}\n")
-    out = patched(bundle, patch, tmp_path / "out")
+    out = patched(bundle, {"budget": "1s", "stages": {"features": "in-process"}}, tmp_path / "out")
     assert yaml.safe_load((out / "predmesh.yaml").read_text()) == {
         "name": "m",
         "budget": "1s",

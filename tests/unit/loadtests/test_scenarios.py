@@ -90,8 +90,10 @@ def test_the_bench_fits_into_five_minutes():
     assert seconds <= 240
 
 
-def test_quick_runs_each_scenario_once():
-    assert {contest.rounds for contest in quick(contests(rounds=5, seconds=3))} == {1}
+def test_quick_runs_each_scenario_once_and_shortly():
+    every = quick(contests(rounds=5, seconds=3), 1)
+    assert {contest.rounds for contest in every} == {1}
+    assert {each.load.seconds for contest in every for each in contest.scenarios} == {1}
 
 
 def test_open_loops_are_shares_of_the_capacity():
@@ -109,3 +111,14 @@ def test_scenarios_are_chosen_by_name():
 
 def test_everything_is_measured_unless_some_is_chosen():
     assert asked_for() == [each.name for contest in contests(rounds=5, seconds=3) for each in contest.scenarios]
+
+
+def test_a_placement_is_given_as_yaml():
+    assert parser().parse_args(["--patch", "stages: in-process"]).patch == {"stages": "in-process"}
+
+
+@pytest.mark.parametrize("text", ["in-process", "a: [", "- a"])
+def test_a_patch_without_keys_is_refused(text: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        parser().parse_args(["--patch", text])
+    assert "--patch" in capsys.readouterr().err
