@@ -10,6 +10,7 @@ from predmesh_gateway.listener import TRACES
 from predmesh_gateway.routes import CLUSTER, HTTP_CLUSTER
 from predmesh_gateway.settings import Settings
 
+RETRIES_ALWAYS = 256
 IDLE_TIMEOUT = "60s"
 """Kept connections end here, before the front ends them, which takes 120 s: so none is closed under a request."""
 
@@ -68,7 +69,11 @@ def thresholds(settings: Settings) -> Json:
         "max_connections": 1024,
         "max_pending_requests": settings.max_requests,
         "max_requests": settings.max_requests,
-        "retry_budget": {"budget_percent": {"value": settings.retry_budget_percent}, "min_retry_concurrency": 20},
+        "retry_budget": {
+            "budget_percent": {"value": settings.retry_budget_percent},
+            # All that one process had in flight is tried again at once when it dies.
+            "min_retry_concurrency": RETRIES_ALWAYS,
+        },
         "track_remaining": True,
     }
 

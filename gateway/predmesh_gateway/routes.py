@@ -107,7 +107,8 @@ def retry_policy(retries: int, **reasons: Any) -> Json:
                 "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
             }
         ],
-        "host_selection_retry_max_attempts": 3,
+        # A process that has just died has the fewest requests, so the draw falls on it three times in four.
+        "host_selection_retry_max_attempts": 32,
     }
 
 
@@ -142,7 +143,8 @@ _ORIGIN = {
 _UNTRANSCODED = {TRANSCODER: typed("envoy.config.route.v3.FilterConfig", disabled=True, config={})}
 
 
-_GRPC_RETRIES = "unavailable,connect-failure,refused-stream,reset"
+# A grpcio server that drains answers what comes too late as cancelled.
+_GRPC_RETRIES = "unavailable,cancelled,connect-failure,refused-stream,reset"
 _HTTP_RETRIES = "connect-failure,refused-stream,reset,retriable-status-codes"
 
 

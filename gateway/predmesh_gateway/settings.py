@@ -98,7 +98,7 @@ class Settings(BaseModel):
     """Times a unary call is tried again where prediction was unavailable; 0 turns retries off."""
 
     retry_budget_percent: Annotated[float, Field(ge=0, le=100)] = 20.0
-    """Retries in flight, as a share of the requests in flight (20 are always allowed), so trouble is not multiplied."""
+    """Retries in flight, as a share of the requests in flight, so trouble is not multiplied; 256 are always allowed."""
 
     max_requests: Count = 4096
     """Requests in flight to prediction; further ones are answered 503."""

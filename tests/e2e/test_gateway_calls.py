@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,12 @@ def test_a_query_parameter_does_not_replace_the_body(rest: httpx.Client):
     assert answer.status_code == 400 or answer.json()["bytes"] == 5
 
 
+def test_an_unknown_query_parameter_of_a_posted_call_is_named(rest: httpx.Client):
+    answer = rest.post("/v1/models/abc:predict?colour=red&version=9", json={})
+    assert (answer.status_code, answer.json()["code"]) == (400, 3)
+    assert "colour" in answer.text and "version" not in answer.text
+
+
 def test_a_version_in_the_path_arrives(rest: httpx.Client):
     assert rest.post("/v1/models/abc/versions/2:predict", json={}).json()["version"] == "2"
 
@@ -152,15 +160,45 @@ def framed(message: Message) -> bytes:
     return b"\0" + len(data).to_bytes(4, "big") + data
 
 
-def test_grpc_web_answers_with_its_trailers_in_the_body(rest: httpx.Client):
+def web_call(
+    rest: httpx.Client, method: str, message: Message, kind: str = "grpc-web+proto"
+) -> tuple[list[bytes], str]:
+    """Messages and trailers of a gRPC-Web call."""
+    text = kind.startswith("grpc-web-text")
     answer = rest.post(
-        "/predmesh.prediction.v1.PredictionService/GetModel",
-        content=framed(pb.GetModelRequest(model="web")),
-        headers={"content-type": "application/grpc-web+proto", "x-grpc-web": "1"},
+        f"/predmesh.prediction.v1.PredictionService/{method}",
+        content=base64.b64encode(framed(message)) if text else framed(message),
+        headers={"content-type": f"application/{kind}", "accept": f"application/{kind}", "x-grpc-web": "1"},
     )
-    length = int.from_bytes(answer.content[1:5], "big")
-    assert pb.GetModelResponse.FromString(answer.content[5 : 5 + length]).model.name == "web"
-    assert b"grpc-status:0" in answer.content[5 + length :]
+    assert answer.headers["content-type"].startswith(f"application/{kind}")
+    # Each chunk of the text form is padded on its own.
+    chunks = re.findall(rb"[^=]+=*", answer.content) if text else []
+    rest_of = b"".join(map(base64.b64decode, chunks)) if text else answer.content
+    messages = []
+    while rest_of and not rest_of[0] & 0x80:
+        length = int.from_bytes(rest_of[1:5], "big")
+        messages.append(rest_of[5 : 5 + length])
+        rest_of = rest_of[5 + length :]
+    return messages, rest_of[5:].decode() or f"grpc-status:{answer.headers['grpc-status']}"
+
+
+@pytest.mark.parametrize("kind", ["grpc-web+proto", "grpc-web", "grpc-web-text+proto"])
+def test_grpc_web_answers_with_its_trailers_in_the_body(rest: httpx.Client, kind: str):
+    messages, trailers = web_call(rest, "GetModel", pb.GetModelRequest(model="web"), kind)
+    assert [pb.GetModelResponse.FromString(each).model.name for each in messages] == ["web"]
+    assert "grpc-status:0" in trailers
+
+
+def test_grpc_web_hears_an_error(rest: httpx.Client):
+    messages, trailers = web_call(rest, "GetModel", pb.GetModelRequest(model="missing"))
+    assert (messages, trailers) == ([], "grpc-status:5")
+
+
+def test_grpc_web_takes_a_stream(rest: httpx.Client):
+    request = pb.StreamPredictRequest(request=pb.PredictRequest(model="a"))
+    messages, trailers = web_call(rest, "StreamPredict", request)
+    assert [pb.StreamPredictResponse.FromString(each).response.model for each in messages] == ["a"]
+    assert "grpc-status:0" in trailers
 
 
 def test_a_page_of_a_known_origin_may_ask(rest: httpx.Client):

@@ -181,7 +181,7 @@ class _Connection(asyncio.Protocol):
             self._refuse(400, b"this is no HTTP/1.1\n")
             return
         self._unfinished_bytes = 0 if self._head is not None else self._unfinished_bytes + len(data)
-        if self._unfinished_bytes > _LONGEST_HEAD_BYTES and self.task is None:
+        if self._unfinished_bytes > _LONGEST_HEAD_BYTES:
             self._refuse(431, b"the headers are too large\n")
 
     def on_message_begin(self) -> None:
@@ -259,8 +259,9 @@ class _Connection(asyncio.Protocol):
 
     def _refuse(self, status: int, text: bytes) -> None:
         self._last = True
-        self._transport.write(response(status, b"text/plain", text, [("connection", "close")]))
-        self.abort()
+        if self.task is None:
+            self._transport.write(response(status, b"text/plain", text, [("connection", "close")]))
+            self.abort()
 
 
 def response(status: int, kind: bytes, body: bytes, headers: Sequence[tuple[str, str | bytes]] = ()) -> bytes:

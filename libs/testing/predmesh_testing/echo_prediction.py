@@ -48,7 +48,10 @@ class Demands:
         self._attempts: Counter[str] = Counter()
 
     async def meet(self, model: str, wire: Any) -> None:
-        """`flaky` is unavailable once a request id, `slow` never answers, `die` ends the process, `code-5` fails so."""
+        """`flaky` is unavailable once a request id, `slow` never answers, `die` ends the process, `code-5` fails so.
+
+        `missing-anything` is not found, in these words.
+        """
         match model.partition("-"):
             case "flaky", _, _:
                 self._attempts[context.request_id()] += 1
@@ -70,7 +73,11 @@ class Demands:
     def told(self) -> str:
         """What came with the request at hand, as JSON."""
         request = context.current()
-        metadata = {key: value for key, value in request.metadata if isinstance(value, str)} if request else {}
+        metadata = (
+            {key: value if isinstance(value, str) else value.hex() for key, value in request.metadata}
+            if request
+            else {}
+        )
         attempts = self._attempts[context.request_id()]
         return json.dumps({"metadata": metadata, "seconds": deadline.remaining(), "attempts": attempts})
 

@@ -1,13 +1,18 @@
 """What the HTTP/1.1 front does that gRPC does not: REST paths, JSON errors, connections."""
 
 import asyncio
+import base64
+import gzip
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
 from google.api import httpbody_pb2
+from google.rpc import error_details_pb2, status_pb2
 from predmesh.prediction.v1 import prediction_http_service_pb2 as pb
 from predmesh.prediction.v1.prediction_http_service_pb2_grpc import (
     PredictionHttpServiceServicer,
@@ -16,15 +21,17 @@ from predmesh.prediction.v1.prediction_http_service_pb2_grpc import (
 from predmesh_rpc import context
 from predmesh_rpc.channels import connect
 from predmesh_rpc.errors import InvalidInput, TooMuch, Violation
-from predmesh_rpc.server import build
+from predmesh_rpc.server import Dependency, build
 from predmesh_rpc.settings import ServiceSettings
 
 
 class Rest(PredictionHttpServiceServicer):
     def __init__(self) -> None:
         self.entered, self.stopped = asyncio.Event(), asyncio.Event()
+        self.metadata: context.Metadata = ()
 
     async def PredictHttp(self, request: pb.PredictHttpRequest, context_: Any) -> httpbody_pb2.HttpBody:
+        self.metadata = context_.invocation_metadata()
         if request.model == "bad":
             raise InvalidInput("ERROR_REASON_INVALID_REQUEST", "no", [Violation("x", "is bad")], model="bad")
         if request.model == "busy":
@@ -121,3 +128,137 @@ async def test_a_kept_connection_that_was_lost_is_replaced(tmp_path: Path, rest:
         for _ in range(2):
             async with build(settings, service):
                 assert (await ask(pb.PredictHttpRequest(model="m"), timeout=5)).data == b"m/  "
+
+
+PREDICT = "/predmesh.prediction.v1.PredictionHttpService/PredictHttp"
+
+
+def framed(message: bytes, flag: int = 0) -> bytes:
+    return bytes([flag]) + len(message).to_bytes(4) + message
+
+
+def asking(model: str, size: int = 0) -> bytes:
+    body = httpbody_pb2.HttpBody(data=b" " * size)
+    return pb.PredictHttpRequest(model=model, body=body).SerializeToString()
+
+
+async def call(client: httpx.AsyncClient, content: bytes, path: str = PREDICT, **headers: str) -> httpx.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await client.post(path, content=content, headers={"content-type": "application/grpc", **named})
+
+
+def told(answer: httpx.Response) -> tuple[str, str]:
+    """Code and reason of a failed gRPC call, which has no message and all in its headers."""
+    assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, "application/grpc", b"")
+    status = status_pb2.Status.FromString(base64.b64decode(answer.headers["grpc-status-details-bin"]))
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert status.message == unquote(answer.headers["grpc-message"])
+    return answer.headers["grpc-status"], info.reason
+
+
+async def test_a_grpc_call_is_answered_with_its_status_in_trailers(client: httpx.AsyncClient) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
+    message = framed(asking("m"))
+    head = "POST %s HTTP/1.1\r\ncontent-type: application/grpc+proto\r\nx-request-id: me\r\ncontent-length: %d\r\n\r\n"
+    writer.write((head % (PREDICT, len(message))).encode() + message)
+    said = await asyncio.wait_for(reader.readuntil(b"x-request-id: me\r\n\r\n"), 5)
+    headers, _, body = said.partition(b"\r\n\r\n")
+    assert b"content-type: application/grpc\r\n" in headers and b"x-model: m" in headers
+    length, _, frame = body.partition(b"\r\n")
+    assert httpbody_pb2.HttpBody.FromString(frame[5 : int(length, 16)]).data == b"m/  "
+    assert said.endswith(b"\r\n0\r\ngrpc-status: 0\r\nx-request-id: me\r\n\r\n")
+    writer.close()
+
+
+GZIPPED = framed(gzip.compress(asking("m")), 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [
+        pytest.param(GZIPPED, "gzip", id="gzip"),
+        pytest.param(framed(zlib.compress(asking("m")), 1), "deflate", id="deflate"),
+        pytest.param(framed(asking("m")), "gzip", id="not this one"),
+        pytest.param(framed(asking("m")), "snappy", id="not this one either"),
+    ],
+)
+async def test_a_compressed_message_is_inflated(client: httpx.AsyncClient, content: bytes, encoding: str) -> None:
+    answer = await call(client, content, grpc_encoding=encoding)
+    assert httpbody_pb2.HttpBody.FromString(answer.content[5:]).data == b"m/  "
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "code", "reason"),
+    [
+        pytest.param(GZIPPED, "snappy", "12", "NOT_OFFERED", id="unknown encoding"),
+        pytest.param(GZIPPED, "", "12", "NOT_OFFERED", id="no encoding"),
+        pytest.param(framed(gzip.compress(asking("m", 2000)), 1), "gzip", "3", "TOO_LARGE", id="inflates to much"),
+        pytest.param(framed(gzip.compress(asking("m"))[:-9], 1), "gzip", "3", "MALFORMED_BODY", id="cut off"),
+        pytest.param(framed(b"no gzip", 1), "gzip", "3", "MALFORMED_BODY", id="not compressed"),
+        pytest.param(framed(asking("m", 1001)), "", "3", "TOO_LARGE", id="long"),
+        pytest.param(framed(asking("m")) * 2, "", "3", "MALFORMED_BODY", id="two messages"),
+        pytest.param(framed(asking("m"))[:-1], "", "3", "MALFORMED_BODY", id="part of one"),
+        pytest.param(b"", "", "3", "MALFORMED_BODY", id="none"),
+        pytest.param(framed(b"\xff"), "", "3", "MALFORMED_BODY", id="no protobuf"),
+    ],
+)
+async def test_a_message_that_cannot_be_taken_is_told(
+    client: httpx.AsyncClient, content: bytes, encoding: str, code: str, reason: str
+) -> None:
+    assert told(await call(client, content, grpc_encoding=encoding)) == (code, f"ERROR_REASON_{reason}")
+
+
+async def test_what_is_not_offered_is_said_as_grpc_does(client: httpx.AsyncClient) -> None:
+    assert told(await call(client, framed(b""), "/no.Service/Method")) == ("12", "ERROR_REASON_NOT_OFFERED")
+
+
+@pytest.mark.parametrize("kind", ["application/grpc", "application/x-protobuf"])
+@pytest.mark.parametrize("method", ["Down", "Up", "Both"])
+async def test_a_stream_is_not_offered(tmp_path: Path, echo_registration: Any, kind: str, method: str) -> None:
+    settings = ServiceSettings(address=f"unix:{tmp_path}/g.sock", http_address="127.0.0.1:0", grace_seconds=0)
+    async with build(settings, [echo_registration]) as server, httpx.AsyncClient() as client:
+        url = f"http://127.0.0.1:{server.http_port}/predmesh.test.v1.EchoService/{method}"
+        answer = await client.post(url, content=framed(b""), headers={"content-type": kind})
+    assert answer.headers["grpc-status"] == "12"
+
+
+async def test_binary_and_repeated_metadata_arrive(client: httpx.AsyncClient, rest: Rest) -> None:
+    sent = [("k-bin", "AAH/"), ("k-bin", "AA==,AQ"), ("a", "1"), ("a", "2"), ("content-type", "application/grpc")]
+    await client.post(PREDICT, content=framed(asking("m")), headers=sent)
+    found = [pair for pair in rest.metadata if pair[0] in ("a", "k-bin", "content-type")]
+    assert found == [("k-bin", b"\0\1\xff"), ("k-bin", b"\0"), ("k-bin", b"\1"), ("a", "1"), ("a", "2")]
+
+
+@pytest.mark.parametrize("given", ["²S", "x", "", "5", "-1S", "1.5S"])
+async def test_a_time_that_is_none_is_the_default(client: httpx.AsyncClient, given: str) -> None:
+    headers = {b"content-type": b"application/grpc", b"grpc-timeout": given.encode("latin-1")}
+    answer = await client.post(PREDICT, content=framed(asking("m")), headers=headers)
+    assert answer.content.startswith(b"\0")
+
+
+async def test_an_unknown_query_parameter_is_named(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/models/m:predict?colour=red&model=x&body.data=eHg%3D", content=b"{}")
+    document = answer.json()
+    assert (answer.status_code, document["code"]) == (400, 3)
+    named = [each["field"] for each in document["details"][-1]["fieldViolations"]]
+    assert named == ["body.data", "colour"]
+
+
+async def test_a_load_balancer_is_told_how_the_process_is(tmp_path: Path, rest: Rest) -> None:
+    down = True
+
+    async def check() -> None:
+        if down:
+            raise RuntimeError
+
+    settings = ServiceSettings(address=f"unix:{tmp_path}/g.sock", http_address="127.0.0.1:0", grace_seconds=0)
+    service = [(add_PredictionHttpServiceServicer_to_server, rest)]
+    async with build(settings, service, [Dependency("store", check)]) as server, httpx.AsyncClient() as client:
+        url = f"http://127.0.0.1:{server.http_port}/healthz"
+        await server.health.refresh()
+        assert [(await client.get(url + more)).status_code for more in ("", "?service=store")] == [503, 503]
+        down = False
+        await server.health.refresh()
+        assert [(await client.get(url + more)).status_code for more in ("", "?service=store")] == [200, 200]
+        assert (await client.get(url + "?service=other")).status_code == 503
