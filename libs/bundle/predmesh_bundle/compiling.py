@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,12 +104,31 @@ def plan_rules(bundle: Bundle, plan: "ReadPlan") -> _Found:
         if asked.name not in names:
             yield ("inputs",), f"an on-demand feature needs the input {asked.name!r}; {hint(asked.name, names)}"
     if bundle.preprocessing is None:
-        yield from _tensor_rules(bundle, {*names, *plan.features})
+        stored = {feature.name for _, feature in plan.described_stored()}
+        yield from _tensor_rules(bundle, {*names, *plan.features, *stored})
+        yield from _feature_rules(bundle, plan)
 
 
 def _same_kind(type_name: str, key: "JoinKey") -> bool:
     integers = ("int32", "int64")
     return type_name == key.type.value or (type_name in integers and key.type.value in integers)
+
+
+def _feature_rules(bundle: Bundle, plan: "ReadPlan") -> _Found:
+    features = {feature.name: feature for _, feature in plan.described()}
+    refused = {feature.name: feature for _, feature in plan.described_stored()}
+    for index, tensor in enumerate(bundle.inference.inputs):
+        names = sources(bundle.inference.inputs, tensor)
+        for name in names:
+            shape = features[name].row_shape if name in features else ()
+            if name in refused:
+                message = (
+                    f"feature {name!r} is of type {refused[name].feast_type} and no tensor: {refused[name].reason}"
+                )
+                yield ("inference", "inputs", index), message
+            elif len(names) == 1 and shape and -1 not in tensor.shape and prod(shape) != prod(tensor.shape):
+                message = f"feature {name!r} has the shape {list(shape)}, its tensor {list(tensor.shape)}"
+                yield ("inference", "inputs", index), message
 
 
 def _tensor_rules(bundle: Bundle, known: set[str]) -> _Found:

@@ -1,13 +1,10 @@
-"""Reads a Feast repository as ``feast apply`` would and answers its read plan; the only module that imports Feast.
+"""Makes a read plan of the definitions in a Feast repository; imports Feast.
 
 Run by ``feast_process``, in a process of its own.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,11 +17,10 @@ from feast.feature_view import DUMMY_ENTITY_NAME, FeatureView
 from feast.feature_view_projection import FeatureViewProjection
 from feast.field import Field
 from feast.on_demand_feature_view import OnDemandFeatureView
-from feast.repo_config import RepoConfig
 from feast.repo_contents import RepoContents
-from feast.repo_operations import parse_repo
 from feast.value_type import ValueType
 
+from predmesh_bundle.feast_repo import load, online_settings
 from predmesh_bundle.nearest import hint
 from predmesh_bundle.on_demand_source import SourceError, cut_out
 from predmesh_bundle.read_plan import (
@@ -35,6 +31,7 @@ from predmesh_bundle.read_plan import (
     OnDemandPlan,
     ReadPlan,
     ReadPlanError,
+    StoredFeaturePlan,
     ViewPlan,
 )
 
@@ -54,61 +51,21 @@ TYPES = {
     ValueType.TIME_UUID: FeatureType.STRING,
     ValueType.DECIMAL: FeatureType.STRING,
 }
-"""Feast's types that are served; what Feast keeps as text is served as text."""
+"""Feast's types that are single values; what Feast keeps as text is served as text."""
+
+LISTS = {
+    ValueType[f"{each.name}_LIST"]: type for each, type in TYPES.items() if f"{each.name}_LIST" in ValueType.__members__
+}
+"""Feast's lists of them: columns where the definition says how long they are."""
 
 AS_TEXT = {ValueType.JSON, ValueType.UUID, ValueType.TIME_UUID, ValueType.DECIMAL}
 """Types that Feast hands to Python as objects, and Predmesh as the stored text."""
 
-STORED_AS = {each: f"{each.name.lower()}_val" for each in AS_TEXT}
-"""Fields of a stored value that a type does not imply."""
+NESTED = {ValueType.VALUE_LIST: "list_val", ValueType.VALUE_SET: "set_val"}
+"""Fields of a stored value that are not called after their type."""
 
 KEY_TYPES = {FeatureType.STRING, FeatureType.BYTES, FeatureType.INT32, FeatureType.INT64, FeatureType.TIMESTAMP}
 """Types that Feast can write into a key."""
-
-
-def load(repo: Path, scratch: Path) -> tuple[RepoContents, FeatureStore]:
-    """The definitions in *repo*, and a store whose registry in *scratch* holds them applied.
-
-    Raises:
-        ReadPlanError: the repository's settings cannot be served.
-    """
-    file = repo / "feature_store.yaml"
-    if not file.is_file():
-        raise ReadPlanError([f"{file.name} is missing in {repo}"])
-    raw = yaml.safe_load(os.path.expandvars(file.read_text()))
-    check_settings(raw)
-    # Neither the shared registry nor the online store is touched: definitions are all that a plan is made of.
-    private = {"provider": "local", "registry": str(scratch / "registry.db")}
-    config = RepoConfig(**raw | private | {"online_store": {"type": "sqlite", "path": str(scratch / "online.db")}})
-    config.repo_path = repo
-    with _inside(repo):
-        contents = parse_repo(repo)
-        store = FeatureStore(config=config)
-        views = (contents.feature_views, contents.stream_feature_views, contents.on_demand_feature_views)
-        objects: list[Any] = [each for kind in (contents.entities, *views, contents.label_views) for each in kind]
-        store.apply([*objects, *contents.feature_services])
-    return contents, store
-
-
-def check_settings(raw: dict[str, Any]) -> None:
-    """Raises ReadPlanError unless a ``feature_store.yaml`` of content *raw* keeps values where Predmesh reads them."""
-    online = online_settings(raw)
-    registry = raw.get("registry")
-    problems = []
-    if online.get("type") != "redis":
-        problems.append(f"feature_store.yaml: online_store is {online.get('type', 'sqlite')!r}; Predmesh reads 'redis'")
-    if raw.get("entity_key_serialization_version", 3) != 3:
-        problems.append("feature_store.yaml: entity_key_serialization_version must be 3; write the store anew with it")
-    if isinstance(registry, dict) and registry.get("enable_online_feature_view_versioning"):
-        problems.append("feature_store.yaml: enable_online_feature_view_versioning is not served; turn it off")
-    if problems:
-        raise ReadPlanError(problems)
-
-
-def online_settings(raw: dict[str, Any]) -> dict[str, Any]:
-    """The settings of the online store; Feast also takes its bare type."""
-    online = raw.get("online_store") or {}
-    return {"type": online} if isinstance(online, str) else dict(online)
 
 
 def compile_service(contents: RepoContents, store: FeatureStore, service: str, key_ttl_seconds: int | None) -> ReadPlan:
@@ -143,7 +100,7 @@ class _Compiling:
                 self._add_on_demand(self._functions[view.name], projection)
             else:
                 self._add_view(view, projection)
-            self._features += [field.name for field in projection.features]
+            self._features += [field.name for field in projection.features if _is_column(field)]
         plan = ReadPlan(
             project=self._store.project,
             feature_service=service.name,
@@ -176,35 +133,41 @@ class _Compiling:
         features = tuple(found for field in projection.features if (found := self._feature(view.name, field)))
         known = self._views.get(alias)
         if known:  # An on-demand view takes other features of a view that is also asked for itself.
-            features = tuple({feature.name: feature for feature in (*known.features, *features)}.values())
+            features = tuple(
+                {feature.name: feature for feature in (*known.features, *known.stored, *features)}.values()
+            )
         read = {feature.name for feature in features}
         unread = [field for field in view.features if field.name not in read]
-        odd = [field.name for field in unread if field.dtype.to_value_type() not in TYPES]
+        odd = [field.name for field in view.features if not isinstance(_planned(field), FeaturePlan)]
         self._views[alias] = ViewPlan(
             name=view.name,
             alias=alias,
             join_keys=self._join_keys(view, projection),
             ttl_seconds=view.ttl.total_seconds() if view.ttl else None,
-            features=features,
-            unread=tuple(_planned(field) for field in unread if field.name not in odd),
-            unwritable=f"its features {', '.join(odd)} have types that are not served" if odd else "",
+            features=tuple(each for each in features if isinstance(each, FeaturePlan)),
+            unread=tuple(each for field in unread if isinstance(each := _planned(field), FeaturePlan)),
+            unwritable=f"no column can hold its features {', '.join(odd)}" if odd else "",
+            stored=tuple(each for each in features if isinstance(each, StoredFeaturePlan)),
         )
 
-    def _feature(self, view: str, field: Field) -> FeaturePlan | None:
-        type = self._type(f"feature {field.name!r} of view {view!r}", field)
-        return _planned(field) if type else None
+    def _feature(self, view: str, field: Field) -> FeaturePlan | StoredFeaturePlan | None:
+        if field.dtype.to_value_type() is ValueType.UNKNOWN:
+            self.problems.append(f"feature {field.name!r} of view {view!r} has no type; {refusal(ValueType.UNKNOWN)}")
+            return None
+        return _planned(field)
 
     def _output(self, view: str, field: Field) -> FeaturePlan | None:
+        what = f"feature {field.name!r} of on-demand view {view!r}"
         if field.dtype.to_value_type() in AS_TEXT:
-            what = f"feature {field.name!r} of on-demand view {view!r}"
             self.problems.append(f"{what} is of type {field.dtype}; make a String of it")
             return None
-        return self._feature(view, field)
+        type = self._type(what, field)
+        return FeaturePlan(name=field.name, type=type, description=field.description or "") if type else None
 
     def _type(self, what: str, field: Field) -> FeatureType | None:
         value_type = field.dtype.to_value_type()
         if value_type not in TYPES:
-            self.problems.append(f"{what} is of type {field.dtype}: {refusal(value_type)}")
+            self.problems.append(f"{what} is of type {field.dtype}, and must be a single value: {refusal(value_type)}")
         return TYPES.get(value_type)
 
     def _join_keys(self, view: FeatureView, projection: FeatureViewProjection) -> tuple[JoinKey, ...]:
@@ -307,8 +270,8 @@ def name_problems(plan: ReadPlan) -> list[str]:
     """Names that two things of *plan* share: answers carry feature names alone, without those of their views."""
     owners: dict[str, list[str]] = {}
     for view in plan.views:
-        for feature in view.features:
-            owners.setdefault(feature.name, []).append(view.alias)
+        for name in [each.name for each in view.features] + [each.name for each in view.stored]:
+            owners.setdefault(name, []).append(view.alias)
     for made in plan.on_demand:
         for feature in made.outputs:
             owners.setdefault(feature.name, []).append(made.name)
@@ -332,39 +295,45 @@ def name_problems(plan: ReadPlan) -> list[str]:
     return problems
 
 
-def _planned(field: Field) -> FeaturePlan:
-    value_type = field.dtype.to_value_type()
-    return FeaturePlan(
+def _planned(field: Field) -> FeaturePlan | StoredFeaturePlan:
+    value_type, description = field.dtype.to_value_type(), field.description or ""
+    stored_as = NESTED.get(value_type, f"{value_type.name.lower()}_val")
+    if value_type in TYPES:
+        stored_as = stored_as if value_type in AS_TEXT else ""
+        return FeaturePlan(name=field.name, type=TYPES[value_type], description=description, stored_as=stored_as)
+    if value_type in LISTS and field.vector_length:
+        return FeaturePlan(
+            name=field.name,
+            type=LISTS[value_type],
+            description=description,
+            stored_as=stored_as,
+            row_shape=(field.vector_length,),
+        )
+    return StoredFeaturePlan(
         name=field.name,
-        type=TYPES[value_type],
-        description=field.description or "",
-        stored_as=STORED_AS.get(value_type, ""),
+        feast_type=str(field.dtype),
+        stored_as=stored_as,
+        reason=refusal(value_type),
+        description=description,
     )
 
 
+def _is_column(field: Field) -> bool:
+    return isinstance(_planned(field), FeaturePlan)
+
+
 def refusal(value_type: ValueType) -> str:
-    """Why features of *value_type* are not served, and what to store instead."""
+    """Why no column can hold features of *value_type*, and what to store instead."""
     name = value_type.name
+    if value_type in LISTS:
+        return "its length differs from row to row; give its field a vector_length, or store one feature an element"
     if name.endswith(("_LIST", "_SET")):
-        return "its length differs from row to row; store one feature an element"
+        return "its size differs from row to row; store one feature an element"
     if name == "ZONED_TIMESTAMP":
         return "its zone would be lost; store a UnixTimestamp"
     if name == "UNKNOWN":
         return "say its type in the definition"
     return "it is no single value; store its parts as features"
-
-
-@contextlib.contextmanager
-def _inside(repo: Path) -> Iterator[None]:
-    """Feast names modules by their path from the working directory."""
-    before, paths = Path.cwd(), sys.path[:]
-    os.chdir(repo)
-    sys.path.insert(0, str(repo))
-    try:
-        yield
-    finally:
-        os.chdir(before)
-        sys.path[:] = paths
 
 
 def read(repo: Path, service: str) -> dict[str, Any]:

@@ -18,8 +18,11 @@ from predmesh_bundle.nearest import hint
 Scalar = bool | int | float | str
 """A declared default; timestamps are microseconds since 1970-01-01T00:00:00Z."""
 
-FORMAT = 1
+FORMAT = 2
 """Version of the JSON; raised when an older features service could not read it."""
+
+READABLE = (1, FORMAT)
+"""Versions that are read: lists and stored features came with the second."""
 
 
 class ReadPlanError(ValueError):
@@ -72,6 +75,7 @@ class FeaturePlan:
         default: what stands where the store has no value; None when nothing is declared.
         description: from its definition; may be empty.
         stored_as: field of ``StoredValue`` that holds it, e.g. ``json_val``; empty for the one that `type` implies.
+        row_shape: of one row's value; empty for a scalar, the declared length of a list.
     """
 
     name: str
@@ -79,6 +83,26 @@ class FeaturePlan:
     default: Scalar | None = None
     description: str = ""
     stored_as: str = ""
+    row_shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFeaturePlan:
+    """One feature that no column can hold: lookups answer with what the store has, and no model takes it.
+
+    Attributes:
+        name: unique in the plan.
+        feast_type: its type in Feast's words, e.g. ``Map``.
+        stored_as: field of ``StoredValue`` that holds it.
+        reason: why no column can hold it, and what to store instead.
+        description: from its definition; may be empty.
+    """
+
+    name: str
+    feast_type: str
+    stored_as: str
+    reason: str
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +117,7 @@ class ViewPlan:
         features: those to read, also those that only an on-demand view takes.
         unread: the rest of its definition; a row is written whole, because a view's values share one event time.
         unwritable: why no row of it can be written; empty when it can.
+        stored: those to read as the store has them.
     """
 
     name: str
@@ -102,6 +127,7 @@ class ViewPlan:
     features: tuple[FeaturePlan, ...]
     unread: tuple[FeaturePlan, ...] = ()
     unwritable: str = ""
+    stored: tuple[StoredFeaturePlan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +176,7 @@ class ReadPlan:
         entity_key_serialization_version: how keys are written; 3.
         views: the feature views to read.
         on_demand: the on-demand views to compute, in order.
-        features: names of the features to answer with, in the order of the feature service.
+        features: names of the features to answer with as columns, in the order of the feature service.
         key_ttl_seconds: the store forgets a key that long after it was written; None for never.
     """
 
@@ -174,10 +200,14 @@ class ReadPlan:
         return tuple(given for name, given in asked.items() if name not in {key.column for key in self.join_keys})
 
     def described(self) -> tuple[tuple[str, FeaturePlan], ...]:
-        """View name and plan of every feature answered with, in order."""
+        """View name and plan of every feature answered with as a column, in order."""
         found = {feature.name: (view.alias, feature) for view in self.views for feature in view.features}
         found |= {feature.name: (plan.name, feature) for plan in self.on_demand for feature in plan.outputs}
         return tuple(found[name] for name in self.features)
+
+    def described_stored(self) -> tuple[tuple[str, StoredFeaturePlan], ...]:
+        """View name and plan of every feature answered with as the store has it, view by view."""
+        return tuple((view.alias, feature) for view in self.views for feature in view.stored)
 
     def with_defaults(self, defaults: Mapping[str, Any]) -> ReadPlan:
         """This plan with the declared *defaults*, by feature name.
@@ -194,6 +224,8 @@ class ReadPlan:
         values: dict[str, Scalar] = {}
         for name in sorted(defaults.keys() & known.keys()):
             try:
+                if known[name].row_shape:
+                    raise ValueError("lists take no default")
                 values[name] = checked_default(defaults[name], known[name].type)
             except ValueError as error:
                 problems.append(f"default of {name!r}: {error}")
@@ -219,7 +251,7 @@ class ReadPlan:
             ReadPlanError: the text is of another format; deploy the bundle again.
         """
         data = json.loads(text)
-        if data.pop("format", None) != FORMAT:
+        if data.pop("format", None) not in READABLE:
             raise ReadPlanError(["the read plan was written by another version of Predmesh; deploy the bundle again"])
         return cls(
             **data
@@ -284,13 +316,14 @@ def _defaulted(features: tuple[FeaturePlan, ...], values: Mapping[str, Scalar]) 
 
 
 def _feature(data: dict[str, Any]) -> FeaturePlan:
-    return FeaturePlan(**data | {"type": FeatureType(data["type"])})
+    return FeaturePlan(**data | {"type": FeatureType(data["type"]), "row_shape": tuple(data.get("row_shape", ()))})
 
 
 def _view(data: dict[str, Any]) -> ViewPlan:
     keys = tuple(JoinKey(**key | {"type": FeatureType(key["type"])}) for key in data["join_keys"])
     features = {name: tuple(_feature(item) for item in data[name]) for name in ("features", "unread")}
-    return ViewPlan(**data | features | {"join_keys": keys})
+    stored = tuple(StoredFeaturePlan(**each) for each in data.get("stored", ()))
+    return ViewPlan(**data | features | {"join_keys": keys, "stored": stored})
 
 
 def _on_demand(data: dict[str, Any]) -> OnDemandPlan:

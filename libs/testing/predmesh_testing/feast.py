@@ -6,6 +6,7 @@ Its import takes seconds, turns Prometheus's client to files and warns a lot; no
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import os
 import pickle
@@ -19,11 +20,17 @@ from typing import Any, BinaryIO
 
 from predmesh_bundle.feast_process import spare_type_checks
 
+from predmesh_testing.generated_values import generated
+
 Row = tuple[Mapping[str, Any], Mapping[str, Any], datetime]
 """Join keys, features and event time of one row; no join keys for a view without entities."""
 
 Message = tuple[str, Any] | None
-"""Field and value of one stored message of Feast; None where it holds nothing."""
+"""Field and value of one stored message of Feast, the whole message's bytes for a list, a map and the like; None where
+it holds nothing."""
+
+
+LIBS = Path(__file__).resolve().parents[2]
 
 
 class FeastError(Exception):
@@ -54,9 +61,21 @@ class Feast:
         """Feast's own key of one entity of a view."""
         return bytes(self._call("key", view, dict(join_keys)))
 
-    def untouched_types(self) -> dict[str, str]:
-        """Feast's value types that are not served, and what a refusal says of each."""
-        return dict(self._call("untouched_types"))
+    def fill(self, kinds: Sequence[str], rows: int, time: datetime, seed: int) -> None:
+        """Write generated values of value types by Feast's own write path, to entities 0 to *rows* of their views."""
+        self._call("fill", list(kinds), rows, time, seed)
+
+    def services(self) -> list[str]:
+        """Names of the feature services."""
+        return list(self._call("services"))
+
+    def message_fields(self) -> set[tuple[str, str, int, str]]:
+        """Every field of Feast's value and of the messages in it: message, name, number, type."""
+        return set(self._call("message_fields"))
+
+    def stored_types(self) -> dict[str, str]:
+        """Feast's value types that no column holds, and why."""
+        return dict(self._call("stored_types"))
 
     def read_seconds(self, service: str, entities: Mapping[str, list[Any]], times: int) -> list[float]:
         """How long each of *times* reads took."""
@@ -72,10 +91,16 @@ class Feast:
 
 
 @contextlib.contextmanager
-def running_feast(repo: Path, redis_address: str) -> Iterator[Feast]:
-    """Feast with the definitions in *repo* and its values in the Redis at *redis_address* (``host:port``)."""
-    command = [sys.executable, "-m", "predmesh_testing.feast", str(repo), redis_address]
+def running_feast(repo: Path, redis_address: str, python: str = sys.executable) -> Iterator[Feast]:
+    """Feast with the definitions in *repo* and its values in the Redis at *redis_address*.
+
+    The address is ``host:port``, several for a cluster. Another *python* may have another release of
+    Feast, and needs nothing else.
+    """
+    command = [python, "-m", "predmesh_testing.feast", str(repo), redis_address]
     environment = {**os.environ, "FEAST_USAGE": "False", "PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": "1"}
+    if python != sys.executable:
+        environment["PYTHONPATH"] = os.pathsep.join(str(LIBS / name) for name in ("testing", "bundle"))
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -92,12 +117,10 @@ class _Worker:
     def __init__(self, repo: Path, redis_address: str, scratch: Path) -> None:
         spare_type_checks()
         from feast import FeatureStore
-        from predmesh_bundle.feast_definitions import load
+        from predmesh_bundle.feast_repo import load
 
         self._contents, self._definitions = load(repo, scratch)
-        config = self._definitions.config.model_copy(
-            update={"online_config": {"type": "redis", "connection_string": redis_address}}
-        )
+        config = self._definitions.config.model_copy(update={"online_config": _online(redis_address)})
         config._online_store = None
         self._store: Any = FeatureStore(config=config)
 
@@ -134,7 +157,29 @@ class _Worker:
         key = self._entity_key(self._store.get_feature_view(view), join_keys)
         return bytes(_redis_key(self._store.project, key))
 
-    def untouched_types(self) -> dict[str, str]:
+    def fill(self, kinds: Sequence[str], rows: int, time: datetime, seed: int) -> None:
+        for kind in kinds:
+            table = self._store.get_feature_view(f"of_{kind}")
+            field = _field(kind)
+            columns = {
+                feature.name: _messages_of(field, generated(kind, rows, seed + place, feature.vector_length))
+                for place, feature in enumerate(table.features)
+            }
+            data = [
+                (self._entity_key(table, {"row": row}), dict(zip(columns, values, strict=True)), time, None)
+                for row, values in enumerate(zip(*columns.values(), strict=True))
+            ]
+            self._store._get_provider().online_write_batch(self._store.config, table, data, None)
+
+    def services(self) -> list[str]:
+        return [each.name for each in self._contents.feature_services]
+
+    def message_fields(self) -> set[tuple[str, str, int, str]]:
+        from feast.protos.feast.types.Value_pb2 import Value
+
+        return message_fields(Value.DESCRIPTOR)
+
+    def stored_types(self) -> dict[str, str]:
         from feast.value_type import ValueType
         from predmesh_bundle.feast_definitions import TYPES, refusal
 
@@ -163,7 +208,93 @@ def _stored(value: Any, type: Any) -> Any:
 
 def _message(value: Any) -> Message:
     field = value.WhichOneof("val")
-    return None if field is None else (field, getattr(value, field))
+    if field is None:
+        return None
+    found = getattr(value, field)
+    return field, found if isinstance(found, bool | int | float | str | bytes) else value.SerializeToString()
+
+
+def message_fields(descriptor: Any) -> set[tuple[str, str, int, str]]:
+    """Every field of a message and of the messages in it, their names without ``Stored``; integers are all alike."""
+    found, waiting = set(), [descriptor]
+    while waiting:
+        message = waiting.pop()
+        for field in message.fields:
+            kind = field.message_type.full_name if field.message_type else _KINDS.get(field.type, field.type)
+            place = (message.full_name, field.name, field.number, str(kind))
+            if place not in found and field.message_type:
+                waiting.append(field.message_type)
+            found.add(place)
+    return found
+
+
+_KINDS = {3: 5, 14: 5}
+"""Kinds of fields that are the same on the wire: 64-bit integers and enums are as 32-bit ones."""
+
+
+def _field(kind: str) -> str:
+    """Field of a value that holds the value type *kind*."""
+    named = {"value_list": "list_val", "value_set": "set_val", "pdf_bytes": "bytes_val", "image_bytes": "bytes_val"}
+    return named.get(kind, f"{kind}_val")
+
+
+def _messages_of(field: str, values: Sequence[Any]) -> list[Any]:
+    """Feast's messages of generated values."""
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    if field in _NESTED or field.endswith(("map_list_val", "struct_list_val")):
+        return [_made(field, value) for value in values]
+    if field.endswith(("_list_val", "_set_val")):
+        lists: Any = ({field: {"val": value}} for value in values)
+        return [Value() if value is None else Value(**each) for each, value in zip(lists, values, strict=True)]
+    return [Value() if value is None else Value(**{field: value}) for value in values]
+
+
+_NESTED = frozenset(("map_val", "struct_val", "scalar_map_val", "zoned_timestamp_val", "list_val", "set_val"))
+
+
+def _made(field: str, value: Any) -> Any:
+    """Feast's message of a generated value, whatever is in it."""
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    message = Value()
+    if value is not None:
+        _put(message, field, value)
+    return message
+
+
+def _put(message: Any, field: str, value: Any) -> None:
+    if isinstance(value, bool | int | float | str | bytes):
+        setattr(message, field, value)
+        return
+    inner = getattr(message, field)
+    inner.SetInParent()
+    if field == "zoned_timestamp_val":
+        inner.unix_timestamp, inner.zone = value
+    elif isinstance(value, dict):
+        _put_map(inner, value)
+    elif field in ("map_list_val", "struct_list_val"):
+        for each in value:
+            _put_map(inner.val.add(), each)
+    elif field == "scalar_map_val":
+        for (kind, key), typed in value:
+            entry = inner.val.add()
+            setattr(entry.key, kind, key)
+            entry.value.CopyFrom(_made(*typed) if typed else _made("", None))
+    elif field in ("list_val", "set_val"):
+        inner.val.extend([_made(*each) for each in value])
+    else:
+        inner.val.extend(value)
+
+
+def _put_map(message: Any, values: Mapping[str, Any]) -> None:
+    for key, typed in values.items():
+        message.val[key].CopyFrom(_made(*typed) if typed else _made("", None))
+
+
+def _online(redis_address: str) -> dict[str, str]:
+    kind = "redis_cluster" if "," in redis_address else "redis"
+    return {"type": "redis", "redis_type": kind, "connection_string": redis_address}
 
 
 def _rows(entities: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
@@ -175,6 +306,7 @@ def _main(repo: str, redis_address: str) -> None:
     os.dup2(2, 1)  # Feast prints.
     with tempfile.TemporaryDirectory() as scratch:
         worker = _Worker(Path(repo), redis_address, Path(scratch))
+        gc.freeze()  # Feast's own hundred thousands of objects stay: nobody need look at them again and again.
         while True:
             try:
                 name, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301

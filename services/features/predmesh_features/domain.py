@@ -80,8 +80,12 @@ HashValues = Sequence[bytes | None]
 class OnlineStore(Protocol):
     """Where feature values are kept: hashes by key, in Feast's layout."""
 
-    async def read(self, reads: Sequence[HashRead]) -> list[Sequence[HashValues]]:
-        """For each read, for each of its keys, the values; raises DependencyDown."""
+    async def read(self, reads: Sequence[HashRead]) -> Sequence[Sequence[HashValues | None]]:
+        """For each read, for each of its keys, the values, or None where the server that has them does not answer.
+
+        Raises:
+            DependencyDown: no server answers.
+        """
         ...
 
     async def write(self, writes: Sequence[HashWrite]) -> list[bool]:
@@ -153,14 +157,30 @@ class FeatureBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredFeature:
+    """One feature of every asked row, as the store has it.
+
+    Attributes:
+        name: of the feature.
+        messages: the store's own message of each row, an empty one where the status is not PRESENT.
+        statuses: one a row.
+    """
+
+    name: str
+    messages: Sequence[Any]
+    statuses: States
+
+
+@dataclass(frozen=True, slots=True)
 class Lookup:
     """What the store and the on-demand views say of the asked rows.
 
     Attributes:
         rows: number of rows.
-        blocks: what the store holds, by type.
-        computed: what on-demand views made of it.
-        order: names of all features, in the order of the feature service.
+        blocks: what the store holds of single values, by type.
+        single: what stands alone: lists, and what on-demand views made.
+        stored: what no column can hold.
+        order: names of all features that are columns, in the order of the feature service.
         views: names of the feature views.
         ages: (views, rows) seconds; NaN where the entity is not in the store.
         clock_time: when ages were judged.
@@ -168,7 +188,8 @@ class Lookup:
 
     rows: int
     blocks: Sequence[FeatureBlock]
-    computed: Sequence[FeatureColumn]
+    single: Sequence[FeatureColumn]
+    stored: Sequence[StoredFeature]
     order: Sequence[str]
     views: Sequence[str]
     ages: Ages
@@ -178,7 +199,7 @@ class Lookup:
     def features(self) -> list[FeatureColumn]:
         """One by one, in the order of the feature service."""
         found = {each.name: each for block in self.blocks for each in block.features()}
-        found |= {each.name: each for each in self.computed}
+        found |= {each.name: each for each in self.single}
         return [found[name] for name in self.order]
 
     @property

@@ -14,7 +14,7 @@ from predmesh_frame.columns import Column, DataType
 from predmesh_frame.frames import Frame
 from predmesh_rpc.errors import InvalidInput, Violation
 
-from predmesh_features.feast_layout import key_value
+from predmesh_features.feast_layout import key_values
 from predmesh_features.lookup_plan import KeyGroup
 
 _TAKEN = {
@@ -35,11 +35,13 @@ class EntityKeys:
         keys: each once.
         rows: (rows,) index of the row's key; that after the last where a join key of the row is absent.
         incomplete: whether there is such a row.
+        in_order: whether each row has a key of its own, in the order of the rows.
     """
 
     keys: list[bytes]
     rows: npt.NDArray[np.intp]
     incomplete: bool = False
+    in_order: bool = False
 
 
 def check_keys(frame: Frame, join_keys: Sequence[JoinKey]) -> None:
@@ -54,29 +56,39 @@ def check_keys(frame: Frame, join_keys: Sequence[JoinKey]) -> None:
 def entity_keys(group: KeyGroup, frame: Frame) -> EntityKeys:
     """The keys of *frame*'s rows in *group*; the frame has passed `check_keys`."""
     if group.entityless:
-        writer = key_value(FeatureType.STRING)
-        return EntityKeys([group.prefix + writer("") + group.project], np.zeros(frame.rows, dtype=np.intp))
+        return EntityKeys(_written(group, [[""]]), np.zeros(frame.rows, dtype=np.intp))
     columns = [frame.columns[key.column] for key in group.join_keys]
     values = [_values(key, column) for key, column in zip(group.join_keys, columns, strict=True)]
-    unique: dict[Any, int] = {}
     absent = _absent(columns)
-    if absent is None:
-        rows = [unique.setdefault(row, len(unique)) for row in zip(*values, strict=True)]
-    else:
-        rows = [
-            -1 if gone else unique.setdefault(row, len(unique))
-            for row, gone in zip(zip(*values, strict=True), absent.tolist(), strict=True)
-        ]
+    if absent is not None and absent.any():
+        return _incomplete(group, values, absent)
+    asked = values[0] if len(values) == 1 else list(zip(*values, strict=True))
+    unique = dict.fromkeys(asked)
+    if len(unique) == len(asked):
+        return EntityKeys(_written(group, values), np.arange(len(asked)), in_order=True)
+    places = dict(zip(unique, range(len(unique)), strict=True))
+    rows = np.fromiter(map(places.__getitem__, asked), dtype=np.intp, count=len(asked))
+    return EntityKeys(_written(group, [list(unique)] if len(values) == 1 else list(zip(*unique, strict=True))), rows)
+
+
+def _incomplete(group: KeyGroup, values: Sequence[Sequence[Any]], absent: npt.NDArray[np.bool_]) -> EntityKeys:
+    unique: dict[Any, int] = {}
+    rows = [
+        -1 if gone else unique.setdefault(row, len(unique))
+        for row, gone in zip(zip(*values, strict=True), absent.tolist(), strict=True)
+    ]
     indices = np.array(rows, dtype=np.intp)
-    if absent is not None:
-        indices[absent] = len(unique)
-    return EntityKeys(_written(group, list(unique)), indices, absent is not None and bool(absent.any()))
+    indices[absent] = len(unique)
+    columns: list[Any] = list(zip(*unique, strict=True)) or [[]] * len(values)
+    return EntityKeys(_written(group, columns), indices, incomplete=True)
 
 
-def _written(group: KeyGroup, rows: Sequence[tuple[Any, ...]]) -> list[bytes]:
+def _written(group: KeyGroup, columns: Sequence[Sequence[Any]]) -> list[bytes]:
+    """The keys of the entities whose join keys stand in *columns*, one a join key."""
     prefix, project = group.prefix, group.project
-    columns = zip(*rows, strict=True)
-    parts = [map(key_value(key.type), column) for key, column in zip(group.join_keys, columns, strict=False)]
+    parts = [key_values(key.type)(column) for key, column in zip(group.join_keys, columns, strict=True)]
+    if len(parts) == 1:
+        return [b"%b%b%b" % (prefix, part, project) for part in parts[0]]
     return [b"".join((prefix, *part, project)) for part in zip(*parts, strict=True)]
 
 

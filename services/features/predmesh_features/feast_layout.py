@@ -16,11 +16,8 @@ from predmesh_bundle.read_plan import FeatureType, JoinKey
 _WORD = struct.Struct("<I").pack
 _HEAD = struct.Struct("<II").pack
 _BYTES, _STRING, _INT32, _INT64, _TIMESTAMP = 1, 2, 3, 4, 8
-_STRUCTS = {
-    FeatureType.INT32: struct.Struct("<IIi").pack,
-    FeatureType.INT64: struct.Struct("<IIq").pack,
-    FeatureType.TIMESTAMP: struct.Struct("<IIq").pack,
-}
+_SHORT = 256
+"""Texts shorter than this find what stands before them in a table."""
 
 ENTITYLESS = (JoinKey(name="__dummy_id", type=FeatureType.STRING, column=""),)
 """Join key, always empty text, under which Feast keeps views without entities."""
@@ -47,20 +44,32 @@ def key_prefix(ordered: Sequence[JoinKey]) -> bytes:
     return _WORD(len(names)) + b"".join(_HEAD(_STRING, len(name)) + name for name in names)
 
 
-def key_value(type: FeatureType) -> Callable[[Any], bytes]:
-    """Writes one value of a join key; timestamps in seconds."""
+def key_values(type: FeatureType) -> Callable[[Sequence[Any]], list[bytes]]:
+    """Writes values of a join key; timestamps in seconds."""
     return _WRITERS[type]
 
 
-def _text(value: str) -> bytes:
-    data = value.encode()
-    return _HEAD(_STRING, len(data)) + data
+def _sized(tag: int, data: Callable[[Any], bytes]) -> Callable[[Sequence[Any]], list[bytes]]:
+    heads = [_HEAD(tag, size) for size in range(_SHORT)]
+
+    def write(values: Sequence[Any]) -> list[bytes]:
+        return [
+            (heads[size] if (size := len(each)) < _SHORT else _HEAD(tag, size)) + each for each in map(data, values)
+        ]
+
+    return write
 
 
-_WRITERS: dict[FeatureType, Callable[[Any], bytes]] = {
-    FeatureType.STRING: _text,
-    FeatureType.BYTES: lambda value: _HEAD(_BYTES, len(value)) + value,
-    FeatureType.INT32: lambda value: _STRUCTS[FeatureType.INT32](_INT32, 4, value),
-    FeatureType.INT64: lambda value: _STRUCTS[FeatureType.INT64](_INT64, 8, value),
-    FeatureType.TIMESTAMP: lambda value: _STRUCTS[FeatureType.TIMESTAMP](_TIMESTAMP, 8, value),
+def _fixed(tag: int, form: str) -> Callable[[Sequence[Any]], list[bytes]]:
+    layout = struct.Struct(f"<II{form}")
+    pack, size = layout.pack, struct.calcsize(f"<{form}")
+    return lambda values: [pack(tag, size, value) for value in values]
+
+
+_WRITERS: dict[FeatureType, Callable[[Sequence[Any]], list[bytes]]] = {
+    FeatureType.STRING: _sized(_STRING, str.encode),
+    FeatureType.BYTES: _sized(_BYTES, bytes),
+    FeatureType.INT32: _fixed(_INT32, "i"),
+    FeatureType.INT64: _fixed(_INT64, "q"),
+    FeatureType.TIMESTAMP: _fixed(_TIMESTAMP, "q"),
 }

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from predmesh_bundle.read_plan import FeatureType, ReadPlan
+from predmesh.features.v1.stored_value_pb2 import StoredValue
+from predmesh_bundle.read_plan import FeaturePlan, FeatureType, ReadPlan, StoredFeaturePlan
 from predmesh_frame.columns import Column, DataType, microseconds
 from predmesh_frame.frames import Frame
 from predmesh_rpc.errors import FailedPrecondition, InvalidInput, Violation
@@ -26,6 +28,7 @@ from predmesh_features.domain import (
     OnlineStore,
     States,
     Status,
+    StoredFeature,
     ages,
     judged,
     youngest,
@@ -33,9 +36,12 @@ from predmesh_features.domain import (
 from predmesh_features.entity_keys import EntityKeys, check_keys, entity_keys
 from predmesh_features.lookup_plan import DATA_TYPES, Block, KeyGroup, lookup_plan
 from predmesh_features.on_demand import OnDemandView, python_values
+from predmesh_features.stored_lists import decode_lists, decode_messages
 from predmesh_features.stored_values import StoredValueError, decode, decode_stamps
 
 _PRESENT = np.uint8(Status.PRESENT)
+_UNAVAILABLE = np.uint8(Status.UNAVAILABLE)
+_NOTHING = StoredValue()
 
 
 class FeatureReader:
@@ -63,80 +69,118 @@ class FeatureReader:
         requested = self._requested(frame)
         prepared = self._plan
         keys = [entity_keys(group, frame) for group in prepared.groups]
-        found = await store.read(
-            [HashRead(each.keys, group.fields) for each, group in zip(keys, prepared.groups, strict=True)]
-        )
-        stored = [Replies.of(*each) for each in zip(prepared.groups, keys, found, strict=True)]
-        age_seconds = self._ages(stored, frame.rows, now)
+        reads = [HashRead(each.keys, group.fields) for each, group in zip(keys, prepared.groups, strict=True)]
+        found = await store.read(reads)
+        replies = [Replies.of(*each) for each in zip(prepared.groups, keys, found, strict=True)]
+        age_seconds = self._ages(replies, frame.rows, now)
         limit = youngest(self._max_age_seconds, max_age_seconds)
         limits = prepared.limits if limit is None else np.minimum(prepared.limits, limit)
-        doubt = None if (age_seconds <= limits).all() else (age_seconds, limits)
-        blocks = [self._block(each, stored, frame.rows, doubt) for each in prepared.blocks]
-        computed = await self._compute(frame, requested, blocks) if self._on_demand else ()
+        down = self._down(replies, frame.rows)
+        sure = down is None and (age_seconds <= limits).all()
+        doubt = None if sure else Doubt(age_seconds, limits, down)
+        blocks = [self._block(each, replies, frame.rows, doubt) for each in prepared.blocks]
+        lists, stored = self._lone(replies, doubt) if prepared.loners else ([], [])
+        single = [each for each, answered in lists if answered]
+        if self._on_demand:
+            single += await self._compute(frame, requested, blocks, [each for each, _ in lists])
         answered = [
             made.only(block.answered)
             for block, made in zip(prepared.blocks, blocks, strict=True)
             if block.answered is None or block.answered.size
         ]
-        return Lookup(frame.rows, answered, computed, self.plan.features, prepared.views, age_seconds, now)
+        return Lookup(frame.rows, answered, single, stored, self.plan.features, prepared.views, age_seconds, now)
 
-    def _ages(self, stored: Sequence[Replies], rows: int, now: datetime) -> Ages:
+    def _ages(self, replies: Sequence[Replies], rows: int, now: datetime) -> Ages:
         """(views, rows), each as old as its key's event time."""
         places = [
-            (each, stamp) for each, group in zip(stored, self._plan.groups, strict=True) for stamp in group.stamps
+            (each, stamp) for each, group in zip(replies, self._plan.groups, strict=True) for stamp in group.stamps
         ]
-        flat = decode_stamps([values[stamp.field] for each, stamp in places for values in each.values])
-        by_key = ages(flat, microseconds(now))
+        flat = [values[stamp.field] for each, stamp in places for values in each.values]
+        by_key = ages(decode_stamps(flat), microseconds(now))
         by_row = np.empty((len(places), rows))
         start = 0
         for each, stamp in places:
             stop = start + len(each.values)
-            by_row[stamp.view] = by_key[start:stop][each.rows]
+            by_row[stamp.view] = each.spread(by_key[start:stop])
             start = stop
         return by_row
 
-    def _block(
-        self, block: Block, stored: Sequence[Replies], rows: int, doubt: tuple[Ages, Ages] | None
-    ) -> FeatureBlock:
+    def _down(self, replies: Sequence[Replies], rows: int) -> npt.NDArray[np.bool_] | None:
+        """(views, rows) whether the server that has a row's key does not answer; None when all do."""
+        if all(each.down is None for each in replies):
+            return None
+        down = np.zeros((len(self._plan.views), rows), dtype=np.bool_)
+        for each, group in zip(replies, self._plan.groups, strict=True):
+            if each.down is not None:
+                down[[stamp.view for stamp in group.stamps]] = each.spread(each.down)
+        return down
+
+    def _block(self, block: Block, replies: Sequence[Replies], rows: int, doubt: Doubt | None) -> FeatureBlock:
         """The features of *block*, judged by ages and limits of all views where those are in *doubt*."""
-        values, states = self._decoded(block, stored, rows)
-        if doubt is not None:
-            age_seconds, limits = doubt
-            states = judged(states, age_seconds[block.views], limits[block.views])
+        values, states = self._decoded(block, replies, rows)
         type = DATA_TYPES[block.type]
-        present = states == _PRESENT
-        if present.all():
+        if doubt is not None:
+            present = np.broadcast_to(_PRESENT, values.shape)
+            states = doubt.judged(present if states is None else states, block.views)
+        if states is None or (states == _PRESENT).all():
             return FeatureBlock(block.names, block.aliases, type, values, None, None)
+        present = states == _PRESENT
         valid = present | block.declared
         complete = np.where(present, values, block.fills)
         return FeatureBlock(block.names, block.aliases, type, complete, None if valid.all() else valid, states)
 
-    def _decoded(self, block: Block, stored: Sequence[Replies], rows: int) -> tuple[Array, States]:
-        """(features, rows) values and states; each key is decoded once, whatever the number of its rows."""
+    def _decoded(self, block: Block, replies: Sequence[Replies], rows: int) -> tuple[Array, States | None]:
+        """(features, rows) values and states, None where all are PRESENT; each key is decoded once."""
         flat: list[bytes | None] = []
         for segment in block.segments:
-            for values in stored[segment.group].values:
-                flat += values[segment.start : segment.stop]
+            flat += chain.from_iterable(map(segment.take, replies[segment.group].values))
         try:
             found, states = decode(block.type, flat)
         except StoredValueError as error:
-            raise self._misfit(block, stored, error) from None
+            raise self._misfit_in(block, replies, error) from None
+        present = states.max() == _PRESENT  # The smallest of the statuses.
         if rows == 1:  # Then every group has one key, and all stands where it belongs.
-            return found.reshape(-1, 1), states.reshape(-1, 1)
-        return _spread(block, stored, rows, found), _spread(block, stored, rows, states)
+            return found.reshape(-1, 1), None if present else states.reshape(-1, 1)
+        return _spread(block, replies, rows, found), None if present else _spread(block, replies, rows, states)
 
-    def _misfit(self, block: Block, stored: Sequence[Replies], error: StoredValueError) -> FailedPrecondition:
+    def _lone(
+        self, replies: Sequence[Replies], doubt: Doubt | None
+    ) -> tuple[list[tuple[FeatureColumn, bool]], list[StoredFeature]]:
+        """Lists, and whether each is answered with; and what no column can hold."""
+        lists, stored = [], []
+        for each in self._plan.loners:
+            feature, found = each.feature, replies[each.group]
+            values = [reply[each.field] for reply in found.values]
+            try:
+                if isinstance(feature, StoredFeaturePlan):
+                    messages, states = decode_messages(feature.stored_as, values)
+                    states = found.spread(states) if doubt is None else doubt.judged(found.spread(states), each.view)
+                    spread = [messages[row] for row in found.rows.tolist()]
+                    kept = [m if state == _PRESENT else _NOTHING for m, state in zip(spread, states, strict=True)]
+                    stored.append(StoredFeature(feature.name, kept, states))
+                else:
+                    table, states = decode_lists(feature, values)
+                    states = found.spread(states) if doubt is None else doubt.judged(found.spread(states), each.view)
+                    lists.append((_list_column(feature, each.alias, found.spread(table), states), each.answered))
+            except StoredValueError as error:
+                kind = feature.feast_type if isinstance(feature, StoredFeaturePlan) else f"a list of {feature.type}"
+                raise self._misfit(feature.name, each.view, kind, error.reason) from None
+        return lists, stored
+
+    def _misfit_in(self, block: Block, replies: Sequence[Replies], error: StoredValueError) -> FailedPrecondition:
         index = error.index
         for segment in block.segments:
-            size = segment.width * len(stored[segment.group].values)
+            size = segment.width * len(replies[segment.group].values)
             if index < size:
                 break
             index -= size
         position = segment.first + index % segment.width
-        feature, view = block.names[position], self.plan.views[block.views[position]].name
+        return self._misfit(block.names[position], int(block.views[position]), block.type, error.reason)
+
+    def _misfit(self, feature: str, view: int, kind: str, reason: str) -> FailedPrecondition:
         return FailedPrecondition(
             "ERROR_REASON_MODEL_FAILED",
-            f"feature {feature!r} of view {view!r}, defined as {block.type}, {error.reason};"
+            f"feature {feature!r} of view {self.plan.views[view].name!r}, defined as {kind}, {reason};"
             " materialise the view again",
             bundleId=self._bundle_id,
             stage="features",
@@ -162,10 +206,15 @@ class FeatureReader:
         return columns
 
     async def _compute(
-        self, frame: Frame, requested: Mapping[str, Column], blocks: Sequence[FeatureBlock]
+        self,
+        frame: Frame,
+        requested: Mapping[str, Column],
+        blocks: Sequence[FeatureBlock],
+        lists: Sequence[FeatureColumn],
     ) -> list[FeatureColumn]:
         """The on-demand features; their functions may take a while, so they run beside the loop."""
         features = {each.name: each for block in blocks for each in block.features()}
+        features |= {each.name: each for each in lists}
         keys = {key.column: python_values(frame.columns[key.column], key.type) for key in self.plan.join_keys}
         computed: list[FeatureColumn] = []
         for view in self._on_demand:
@@ -183,6 +232,26 @@ class FeatureReader:
         return [each for each in computed if each.name in answered]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Doubt:
+    """What may make stored values not to be trusted.
+
+    Attributes:
+        ages: (views, rows) seconds.
+        limits: (views, 1) oldest age at which a view's values count.
+        down: (views, rows) whether the server that has the values does not answer; None when all do.
+    """
+
+    ages: Ages
+    limits: Ages
+    down: npt.NDArray[np.bool_] | None
+
+    def judged(self, states: States, views: npt.NDArray[np.intp] | int) -> States:
+        """The *states* of values of *views* (…, rows), now that it is known."""
+        found = judged(states, self.ages[views], self.limits[views])
+        return found if self.down is None else np.where(self.down[views], _UNAVAILABLE, found)
+
+
 @dataclass(frozen=True, slots=True)
 class Replies:
     """What the store said of one group.
@@ -190,30 +259,52 @@ class Replies:
     Attributes:
         values: one a key, and last, where rows have no key, what nobody has.
         rows: (rows,) which of them is each row's.
+        in_order: whether that is the first for the first row, and so on.
+        down: (values,) whether the server that has the key does not answer; None when all do.
     """
 
     values: Sequence[HashValues]
     rows: npt.NDArray[np.intp]
+    in_order: bool
+    down: npt.NDArray[np.bool_] | None
 
     @classmethod
-    def of(cls, group: KeyGroup, keys: EntityKeys, found: Sequence[HashValues]) -> Replies:
+    def of(cls, group: KeyGroup, keys: EntityKeys, found: Sequence[HashValues | None]) -> Replies:
         """The replies *found* for *keys*."""
-        if not keys.incomplete:
-            return cls(found, keys.rows)
-        return cls([*found, [None] * len(group.fields)], keys.rows)
+        nothing = (None,) * len(group.fields)
+        known = [nothing if each is None else each for each in found]
+        if keys.incomplete:
+            known.append(nothing)
+        down = None
+        if None in found:
+            down = np.zeros(len(known), dtype=np.bool_)
+            down[: len(found)] = [each is None for each in found]
+        return cls(known, keys.rows, keys.in_order, down)
+
+    def spread(self, by_key: Array) -> Array:
+        """(rows, …) of what is (keys, …)."""
+        return by_key if self.in_order else by_key[self.rows]
 
 
-def _spread(block: Block, stored: Sequence[Replies], rows: int, by_key: Array) -> Array:
+def _spread(block: Block, replies: Sequence[Replies], rows: int, by_key: Array) -> Array:
     """(features, rows) of what was decoded key by key, segment by segment."""
     spread = np.empty((len(block.features), rows), dtype=by_key.dtype)
     start = 0
     for segment in block.segments:
-        replies, width = stored[segment.group], segment.width
-        stop = start + len(replies.values) * width
-        table = by_key[start:stop].reshape(-1, width)
-        spread[segment.first : segment.first + width] = table[replies.rows].T
+        found, width = replies[segment.group], segment.width
+        stop = start + len(found.values) * width
+        spread[segment.first : segment.first + width] = found.spread(by_key[start:stop].reshape(-1, width)).T
         start = stop
     return spread
+
+
+def _list_column(feature: FeaturePlan, alias: str, values: Array, states: States) -> FeatureColumn:
+    type, present = DATA_TYPES[feature.type], states == _PRESENT
+    if present.all():
+        return FeatureColumn(feature.name, alias, Column(type, values), states)
+    nothing = np.nan if values.dtype.kind == "f" else type.empty
+    complete = np.where(present[:, np.newaxis], values, np.array(nothing, dtype=values.dtype))
+    return FeatureColumn(feature.name, alias, Column(type, complete, present), states)
 
 
 _WIDENS = {

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
-from predmesh_bundle.read_plan import FeaturePlan, FeatureType, JoinKey, ReadPlan, ViewPlan
+from predmesh_bundle.read_plan import FeaturePlan, FeatureType, JoinKey, ReadPlan, StoredFeaturePlan, ViewPlan
 from predmesh_frame.columns import DataType, object_array
 
+from predmesh_features.domain import HashValues
 from predmesh_features.feast_layout import ENTITYLESS, feature_field, key_order, key_prefix, stamp_field
 
 DATA_TYPES = {type: DataType[type.name] for type in FeatureType}
@@ -56,20 +58,15 @@ class Segment:
 
     Attributes:
         group: position of the group.
-        start: position of the first value among the group's fields.
-        stop: position after the last one.
+        width: number of features.
         first: position of the first feature in the block.
+        take: the block's part of one hash's values.
     """
 
     group: int
-    start: int
-    stop: int
+    width: int
     first: int
-
-    @property
-    def width(self) -> int:
-        """Number of features."""
-        return self.stop - self.start
+    take: Callable[[HashValues], HashValues]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,19 +96,42 @@ class Block:
     answered: npt.NDArray[np.intp] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Loner:
+    """A feature that is decoded by itself: a list, or what no column can hold.
+
+    Attributes:
+        feature: what it is.
+        alias: name of its view, as answers tell it.
+        view: position of its view in the plan.
+        group: position of its group.
+        field: position of its value among the group's fields.
+        answered: whether lookups answer with it.
+    """
+
+    feature: FeaturePlan | StoredFeaturePlan
+    alias: str
+    view: int
+    group: int
+    field: int
+    answered: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LookupPlan:
     """What a lookup needs of a read plan.
 
     Attributes:
         groups: the hashes to read, as few as there are.
-        blocks: what to make of them.
+        blocks: what to make of their single values.
+        loners: their other values.
         views: names of the views, as answers tell them.
         limits: (views, 1) oldest age in seconds at which a view's values count.
     """
 
     groups: tuple[KeyGroup, ...]
     blocks: tuple[Block, ...]
+    loners: tuple[Loner, ...]
     views: tuple[str, ...]
     limits: npt.NDArray[np.float64]
 
@@ -126,25 +146,32 @@ def lookup_plan(plan: ReadPlan) -> LookupPlan:
         KeyGroup(keys, key_prefix(keys), plan.project.encode(), *_fields(plan.views, features, positions[keys]))
         for keys, features in zip(positions, placed, strict=True)
     )
-    types = sorted({feature.type for features in placed for _, feature in features})
+    types = sorted({feature.type for features in placed for _, feature in features if _in_block(feature)})
     limits = [[math.inf if view.ttl_seconds is None else view.ttl_seconds] for view in plan.views]
     aliases = tuple(view.alias for view in plan.views)
+    answered = frozenset(plan.features)
     return LookupPlan(
         groups,
-        tuple(_block(type, placed, aliases, frozenset(plan.features)) for type in types),
+        tuple(_block(type, placed, aliases, answered) for type in types),
+        tuple(_loners(placed, aliases, answered)),
         aliases,
         np.array(limits, dtype=np.float64).reshape(-1, 1),
     )
 
 
-_Placed = list[tuple[int, FeaturePlan]]
+_Placed = list[tuple[int, FeaturePlan | StoredFeaturePlan]]
 """Features with the positions of their views, in the order of a group's fields."""
 
 
+def _in_block(feature: FeaturePlan | StoredFeaturePlan) -> TypeGuard[FeaturePlan]:
+    return isinstance(feature, FeaturePlan) and not feature.row_shape
+
+
 def _placed(views: Sequence[ViewPlan], positions: Sequence[int]) -> _Placed:
-    """Those of one type side by side."""
-    features = [(position, feature) for position in positions for feature in views[position].features]
-    return sorted(features, key=lambda each: each[1].type)
+    """Single values of one type side by side, then the others."""
+    features: _Placed = [(position, feature) for position in positions for feature in views[position].features]
+    features += [(position, feature) for position in positions for feature in views[position].stored]
+    return sorted(features, key=lambda each: each[1].type if _in_block(each[1]) else "~")
 
 
 def _fields(
@@ -156,14 +183,19 @@ def _fields(
 
 
 def _block(type: FeatureType, groups: Sequence[_Placed], aliases: Sequence[str], answered: frozenset[str]) -> Block:
-    found: _Placed = []
+    found: list[tuple[int, FeaturePlan]] = []
     segments = []
     for group, features in enumerate(groups):
-        start = sum(feature.type < type for _, feature in features)
-        mine = [each for each in features if each[1].type == type]
+        mine = [
+            (field, view, feature)
+            for field, (view, feature) in enumerate(features)
+            if _in_block(feature) and feature.type is type
+        ]
         if mine:
-            segments.append(Segment(group, start, start + len(mine), len(found)))
-            found += mine
+            start = mine[0][0]
+            take = operator.itemgetter(slice(start, start + len(mine)))
+            segments.append(Segment(group, len(mine), len(found), take))
+            found += [(view, feature) for _, view, feature in mine]
     wanted = [index for index, (_, feature) in enumerate(found) if feature.name in answered]
     return Block(
         type,
@@ -176,6 +208,14 @@ def _block(type: FeatureType, groups: Sequence[_Placed], aliases: Sequence[str],
         np.array([[feature.default is not None] for _, feature in found], dtype=np.bool_),
         None if len(wanted) == len(found) else np.array(wanted, dtype=np.intp),
     )
+
+
+def _loners(groups: Sequence[_Placed], aliases: Sequence[str], answered: frozenset[str]) -> Iterator[Loner]:
+    for group, features in enumerate(groups):
+        for field, (view, feature) in enumerate(features):
+            if not _in_block(feature):
+                asked = isinstance(feature, StoredFeaturePlan) or feature.name in answered
+                yield Loner(feature, aliases[view], view, group, field, asked)
 
 
 def _fills(type: FeatureType, defaults: Sequence[Any]) -> npt.NDArray[Any]:

@@ -15,6 +15,7 @@ from predmesh_features.entity_keys import check_keys, entity_keys
 from predmesh_features.feast_layout import feature_field, stamp_field
 from predmesh_features.looking_up import fitted
 from predmesh_features.lookup_plan import lookup_plan
+from predmesh_features.stored_lists import encode_list
 from predmesh_features.stored_values import encode, encode_stamp
 
 
@@ -81,12 +82,16 @@ def _columns(view: ViewPlan, features: Sequence[FeaturePlan], frame: Frame) -> l
     columns = []
     for feature in features:
         column = frame.columns.get(feature.name)
-        if column is None or column.row_shape:
-            violations.append(Violation(feature.name, "is missing; a row is written whole, one value a feature"))
+        if column is None or column.row_shape != feature.row_shape:
+            shape = f" of shape {list(feature.row_shape)}" if feature.row_shape else ""
+            violations.append(
+                Violation(feature.name, f"is missing; a row is written whole, one value{shape} a feature")
+            )
         elif (fitting := fitted(column, feature.type)) is None:
             violations.append(Violation(feature.name, f"is {column.type.name.lower()}; the feature is {feature.type}"))
         else:
-            columns.append([encode(feature, value) for value in fitting.to_list()])
+            write = encode_list if feature.row_shape else encode
+            columns.append([write(feature, value) for value in fitting.to_list()])
     if violations:
         raise _invalid(violations)
     return columns

@@ -88,7 +88,7 @@ def frame_of(message: frame_pb2.Frame, field: str) -> Frame:
 def lookup_to_proto(lookup: Lookup) -> pb.LookupFeaturesResponse:
     """The answer that says *lookup*."""
     single = [each for block in lookup.blocks if not block.type.packs for each in block.features()]
-    single += lookup.computed
+    single += lookup.single
     packed = [block for block in lookup.blocks if block.type.packs]
     response = pb.LookupFeaturesResponse(
         features=frame_pb2.Frame(
@@ -99,6 +99,7 @@ def lookup_to_proto(lookup: Lookup) -> pb.LookupFeaturesResponse:
         statuses=_statuses(lookup, single, packed),
         feature_views=lookup.views,
         age_seconds=lookup.ages.ravel().tolist(),
+        stored_features=[pb.StoredFeature(name=each.name, values=each.messages) for each in lookup.stored],
     )
     response.clock_time.FromDatetime(lookup.clock_time)
     return response
@@ -108,9 +109,19 @@ def plan_to_proto(bundle_id: str, plan: ReadPlan) -> pb.FeatureServiceDescriptio
     """What *plan*, compiled for a bundle, serves."""
     features = [
         pb.FeatureDescription(
-            name=feature.name, type=_type(feature.type), feature_view=view, description=feature.description
+            name=feature.name,
+            type=_type(feature.type),
+            feature_view=view,
+            description=feature.description,
+            row_shape=feature.row_shape,
         )
         for view, feature in plan.described()
+    ]
+    features += [
+        pb.FeatureDescription(
+            name=feature.name, feature_view=view, description=feature.description, feast_type=feature.feast_type
+        )
+        for view, feature in plan.described_stored()
     ]
     return pb.FeatureServiceDescription(
         name=plan.feature_service,
@@ -122,12 +133,15 @@ def plan_to_proto(bundle_id: str, plan: ReadPlan) -> pb.FeatureServiceDescriptio
 
 
 def _statuses(lookup: Lookup, single: Sequence[FeatureColumn], packed: Sequence[FeatureBlock]) -> bytes:
-    """One byte a value, *single* features first; none when every value is there."""
-    computed = all((each.statuses == Status.PRESENT).all() for each in lookup.computed)
-    if computed and all(block.statuses is None for block in lookup.blocks):
+    """One byte a value, *single* features first, stored ones last; none when every value is there."""
+    alone = [each.statuses for each in lookup.single] + [each.statuses for each in lookup.stored]
+    if all((states == Status.PRESENT).all() for states in alone) and all(
+        block.statuses is None for block in lookup.blocks
+    ):
         return b""
     parts = [each.statuses.tobytes() for each in single]
     parts += [_PRESENT * block.values.size if block.statuses is None else block.statuses.tobytes() for block in packed]
+    parts += [each.statuses.tobytes() for each in lookup.stored]
     return b"".join(parts)
 
 

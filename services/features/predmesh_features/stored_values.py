@@ -1,8 +1,9 @@
-"""Stored values to columns and back: whole columns at a time where the bytes are as expected, one by one elsewhere."""
+"""Stored single values to columns and back: whole columns where the bytes are as expected, one by one elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,16 @@ from predmesh_features.lookup_plan import DATA_TYPES
 Stored = Sequence[bytes | None]
 """Values as the store gives them: None where there is no such field, no bytes where Feast wrote null."""
 
-_MICROS = 1_000_000
+MICROS = 1_000_000
+NULL_SECONDS = int(np.iinfo(np.int64).min)
+"""How Feast writes a null among timestamps."""
+FAR_SECONDS = int(np.iinfo(np.int64).max) // MICROS
+"""Times as far from 1970 as this do not fit 64 bits of microseconds."""
+
 _LATEST = int(np.iinfo(np.int64).max)
-_NULL_SECONDS = np.iinfo(np.int64).min  # How Feast writes a null among timestamps.
-_ABSENT_TAG, _NULL_TAG = 0xFF, 0xFE  # No protobuf field of a value begins so.
+_ABSENT_TAG, _NULL_TAG = 0x06, 0x07  # Wire types that protobuf has not: no field begins so.
 _VARINT_BYTES = 11  # One byte of tag and at most ten of a number.
+_FEW = 12  # So many values are read faster one by one than by setting up numpy.
 
 # First byte of a value: its field number and wire type.
 _TAGS = {
@@ -34,7 +40,7 @@ _TAGS = {
     FeatureType.BOOL: 0x38,
     FeatureType.TIMESTAMP: 0x40,
 }
-_FIELDS = {
+FIELDS = {
     FeatureType.BYTES: ("bytes_val",),
     FeatureType.STRING: ("string_val", "json_val", "uuid_val", "time_uuid_val", "decimal_val"),
     FeatureType.INT32: ("int32_val", "int64_val"),
@@ -44,6 +50,7 @@ _FIELDS = {
     FeatureType.BOOL: ("bool_val",),
     FeatureType.TIMESTAMP: ("unix_timestamp_val",),
 }
+"""Fields of a message that hold a value of a type, or one that becomes it; Feast writes the first."""
 
 
 class StoredValueError(ValueError):
@@ -72,14 +79,18 @@ def decode(type: FeatureType, values: Stored) -> tuple[Array, States]:
         return _one_by_one(type, values)
 
 
-def _fixed(tag: int, element: str) -> Callable[[Stored], tuple[Array, States] | None]:
+_Decoded = tuple[Array, States] | None
+
+
+def _fixed(tag: int, element: str) -> Callable[[Stored], _Decoded]:
+    """Values of one length: records side by side."""
     record = np.dtype([("tag", "u1"), ("value", element)])
     nothing = np.zeros((), dtype=record).tobytes()[1:]
-    blank = {None: bytes([_ABSENT_TAG]) + nothing, b"": bytes([_NULL_TAG]) + nothing}
+    blanks = {None: bytes([_ABSENT_TAG]) + nothing, b"": bytes([_NULL_TAG]) + nothing}
     states_of = _states_of(tag)
 
-    def decode_fixed(values: Stored) -> tuple[Array, States] | None:
-        joined = b"".join([value or blank[value] for value in values])
+    def decode_fixed(values: Stored) -> _Decoded:
+        joined = b"".join(_without_blanks(values, blanks))
         if len(joined) != len(values) * record.itemsize:
             return None
         records = np.frombuffer(joined, dtype=record)
@@ -89,52 +100,88 @@ def _fixed(tag: int, element: str) -> Callable[[Stored], tuple[Array, States] | 
     return decode_fixed
 
 
-def _varint(tag: int, finish: Callable[[Array, States], Array | None]) -> Callable[[Stored], Any]:
-    blank = {None: bytes([_ABSENT_TAG]), b"": bytes([_NULL_TAG])}
+def _varint(tag: int, finish: Callable[[Array, States], Array | None]) -> Callable[[Stored], _Decoded]:
+    """Numbers of seven bits a byte, the lowest first; each byte but the last has its highest bit set."""
+    blanks = {None: bytes([_ABSENT_TAG]), b"": bytes([_NULL_TAG])}
     states_of = _states_of(tag)
-    shifts = np.arange(0, 70, 7, dtype=np.uint64)
 
-    def decode_varint(values: Stored) -> tuple[Array, States] | None:
-        joined = b"".join([(value or blank[value]).ljust(_VARINT_BYTES, b"\0") for value in values])
-        if len(joined) != len(values) * _VARINT_BYTES:
-            return None
-        table = np.frombuffer(joined, dtype=np.uint8).reshape(len(values), _VARINT_BYTES)
-        states = states_of[table[:, 0]]
-        digits = table[:, 1:]
-        # A digit must follow one that says so, or the bytes hold more than one number.
-        if not states.all() or ((digits[:, 1:] != 0) & (digits[:, :-1] < 0x80)).any():
-            return None
-        numbers = np.bitwise_or.reduce((digits & 0x7F).astype(np.uint64) << shifts, axis=1).view(np.int64)
-        finished = finish(numbers, states)
-        return None if finished is None else (finished, states)
+    def decode_few(values: Stored) -> _Decoded:
+        numbers, states = [], []
+        for value in values:
+            number, state = 0, Status.PRESENT
+            if not value:
+                state = Status.NOT_FOUND if value is None else Status.NULL
+            elif value[0] != tag or not 1 < len(value) <= _VARINT_BYTES or value[-1] > 0x7F:
+                return None
+            else:
+                for digit in value[:0:-1]:
+                    number = number << 7 | digit & 0x7F
+                # Whatever stands before the last byte must say that more follows.
+                if len(value) > 2 and min(value[1:-1]) < 0x80:
+                    return None
+            numbers.append(number & 0xFFFFFFFFFFFFFFFF)
+            states.append(state)
+        return _finished(np.array(numbers, dtype=np.uint64), np.array(states, dtype=np.uint8))
 
-    return decode_varint
+    def decode_many(values: Stored) -> _Decoded:
+        filled = _without_blanks(values, blanks)
+        joined = np.frombuffer(b"".join(filled), dtype=np.uint8)
+        sizes = np.fromiter(map(len, filled), dtype=np.intp, count=len(filled))
+        ends = sizes.cumsum()
+        starts = ends - sizes
+        states = states_of[joined[starts]]
+        more = np.ones(len(joined), dtype=np.bool_)
+        more[starts] = more[ends - 1] = False
+        widest = int(sizes.max())
+        bare = (sizes == 1) & (states == Status.PRESENT)
+        if widest > _VARINT_BYTES or not states.all() or bare.any() or ((joined >= 0x80) != more).any():
+            return None
+        digits = (joined & 0x7F).astype(np.uint64)
+        digits[starts] = 0
+        numbers = np.zeros(len(filled), dtype=np.uint64)
+        for place in range(1, widest):
+            # A number that has ended points at its own tag, which is 0 by now.
+            numbers |= digits[np.where(sizes > place, starts + place, starts)] << np.uint64(7 * (place - 1))
+        return _finished(numbers, states)
+
+    def _finished(numbers: Array, states: States) -> _Decoded:
+        found = finish(numbers.view(np.int64), states)
+        return None if found is None else (found, states)
+
+    return lambda values: decode_few(values) if len(values) <= _FEW else decode_many(values)
 
 
 def _seconds(numbers: Array, states: States) -> Array | None:
-    null = numbers == _NULL_SECONDS
+    null = numbers == NULL_SECONDS
     states[null & (states == Status.PRESENT)] = Status.NULL
     known = np.where(null, 0, numbers)
-    return known * _MICROS if (np.abs(known) < np.iinfo(np.int64).max // _MICROS).all() else None
+    return known * MICROS if (np.abs(known) < FAR_SECONDS).all() else None
 
 
-def _sized(type: FeatureType, read: Callable[[bytes], Any]) -> Callable[[Stored], Any]:
-    tag = _TAGS[type]
+def _sized(tag: int, read: Callable[[bytes], Any]) -> Callable[[Stored], _Decoded]:
+    """Values of any length below 128, which follows the tag."""
+    blanks = {None: bytes([_ABSENT_TAG, 0]), b"": bytes([_NULL_TAG, 0])}
+    states_of = {tag: Status.PRESENT, _ABSENT_TAG: Status.NOT_FOUND, _NULL_TAG: Status.NULL}
 
-    def decode_sized(values: Stored) -> tuple[Array, States] | None:
-        found = np.empty(len(values), dtype=object)
-        states = np.full(len(values), Status.PRESENT, dtype=np.uint8)
-        for index, value in enumerate(values):
-            if not value:
-                found[index] = DATA_TYPES[type].empty
-                states[index] = Status.NOT_FOUND if value is None else Status.NULL
-            elif value[0] == tag and len(value) > 1 and value[1] < 0x80 and value[1] == len(value) - 2:
-                found[index] = read(value[2:])
-            else:
-                found[index], states[index] = _one(type, index, value)
-        return found, states
+    def decode_sized(values: Stored) -> _Decoded:
+        filled = _without_blanks(values, blanks)
+        try:
+            states = [states_of[value[0]] for value in filled if value[1] == len(value) - 2 < 0x80]
+        except (KeyError, IndexError):
+            return None
+        if len(states) != len(filled):
+            return None
+        found = np.empty(len(filled), dtype=object)
+        found[:] = [read(value[2:]) for value in filled]
+        return found, np.array(states, dtype=np.uint8)
 
     return decode_sized
+
+
+def _without_blanks(values: Stored, blanks: dict[bytes | None, bytes]) -> Sequence[bytes]:
+    if all(values):
+        return values  # type: ignore[return-value]
+    return [value or blanks[value] for value in values]
 
 
 def _states_of(tag: int) -> States:
@@ -153,52 +200,72 @@ def _one_by_one(type: FeatureType, values: Stored) -> tuple[Array, States]:
 
 
 def _one(type: FeatureType, index: int, value: bytes | None) -> tuple[Any, Status]:
-    empty = DATA_TYPES[type].empty
+    field, message = parsed(index, value)
+    if isinstance(field, Status):
+        return DATA_TYPES[type].empty, field
+    if field not in FIELDS[type]:
+        raise StoredValueError(index, f"is stored as {field}")
+    found = getattr(message, field)
+    if type is FeatureType.TIMESTAMP:
+        return (0, Status.NULL) if found == NULL_SECONDS else (in_micros(index, found), Status.PRESENT)
+    if type is FeatureType.INT32:
+        check_32_bits(index, (found,))
+    return found, Status.PRESENT
+
+
+def parsed(index: int, value: bytes | None) -> tuple[str | Status, StoredValue]:
+    """The field that holds the value at *index*, or the status of what is none; and its message.
+
+    Raises:
+        StoredValueError: it is no message of Feast's.
+    """
     if not value:
-        return empty, Status.NOT_FOUND if value is None else Status.NULL
+        return Status.NOT_FOUND if value is None else Status.NULL, StoredValue()
     try:
         message = StoredValue.FromString(value)
     except DecodeError:
         raise StoredValueError(index, "is no value of Feast") from None
     field = message.WhichOneof("value")
     if field == "null_val":
-        return empty, Status.NULL
-    if field not in _FIELDS[type]:
-        raise StoredValueError(index, f"is stored as {field or 'another type'}")
-    found = getattr(message, field)
-    if type is FeatureType.TIMESTAMP:
-        return _instant(index, found)
-    if type is FeatureType.INT32 and not -(2**31) <= found < 2**31:
-        raise StoredValueError(index, "is too large for 32 bits")
-    return found, Status.PRESENT
+        return Status.NULL, StoredValue()
+    if field is None:
+        raise StoredValueError(index, "is stored as another type")
+    return field, message
 
 
-def _instant(index: int, seconds: int) -> tuple[int, Status]:
-    if seconds == _NULL_SECONDS:
-        return 0, Status.NULL
-    if abs(seconds) >= np.iinfo(np.int64).max // _MICROS:
+def in_micros(index: int, seconds: int) -> int:
+    """A stored time in microseconds; raises StoredValueError where 64 bits do not hold it."""
+    if abs(seconds) >= FAR_SECONDS:
         raise StoredValueError(index, "lies outside the times that 64 bits of microseconds hold")
-    return seconds * _MICROS, Status.PRESENT
+    return seconds * MICROS
 
 
-_DECODERS: dict[FeatureType, Callable[[Stored], tuple[Array, States] | None]] = {
+def check_32_bits(index: int, values: Iterable[int]) -> None:
+    """Raise StoredValueError unless all *values* fit."""
+    if not all(-(2**31) <= value < 2**31 for value in values):
+        raise StoredValueError(index, "is too large for 32 bits")
+
+
+_DECODERS: dict[FeatureType, Callable[[Stored], _Decoded]] = {
     FeatureType.FLOAT: _fixed(_TAGS[FeatureType.FLOAT], "<f4"),
     FeatureType.DOUBLE: _fixed(_TAGS[FeatureType.DOUBLE], "<f8"),
     FeatureType.INT32: _varint(_TAGS[FeatureType.INT32], lambda numbers, _: numbers.astype(np.int32)),
     FeatureType.INT64: _varint(_TAGS[FeatureType.INT64], lambda numbers, _: numbers),
     FeatureType.BOOL: _varint(_TAGS[FeatureType.BOOL], lambda numbers, _: numbers != 0),
     FeatureType.TIMESTAMP: _varint(_TAGS[FeatureType.TIMESTAMP], _seconds),
-    FeatureType.STRING: _sized(FeatureType.STRING, bytes.decode),
-    FeatureType.BYTES: _sized(FeatureType.BYTES, bytes),
+    FeatureType.STRING: _sized(_TAGS[FeatureType.STRING], bytes.decode),
+    FeatureType.BYTES: _sized(_TAGS[FeatureType.BYTES], bytes),
 }
 
 
 def decode_stamps(values: Stored) -> Array:
     """Event times in microseconds; `NEVER` where there is none."""
-    known: dict[bytes | None, int] = {None: int(NEVER)}
-    for value in set(values) - known.keys():
-        known[value] = max(min(stamp_nanos(value) // 1000, _LATEST), -_LATEST)
-    return np.array([known[value] for value in values], dtype=np.int64)
+    return np.fromiter(map(_stamp_micros, values), dtype=np.int64, count=len(values))
+
+
+@functools.lru_cache(maxsize=65_536)  # The same times come again and again.
+def _stamp_micros(value: bytes | None) -> int:
+    return int(NEVER) if value is None else max(min(stamp_nanos(value) // 1000, _LATEST), -_LATEST)
 
 
 def stamp_nanos(value: bytes | None) -> int:
@@ -220,5 +287,5 @@ def encode(feature: FeaturePlan, value: Any) -> bytes:
     if value is None:
         return b""
     if feature.type is FeatureType.TIMESTAMP:
-        value //= _MICROS
-    return StoredValue(**{feature.stored_as or _FIELDS[feature.type][0]: value}).SerializeToString()
+        value //= MICROS
+    return StoredValue(**{feature.stored_as or FIELDS[feature.type][0]: value}).SerializeToString()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,18 +18,24 @@ class Feature:
     name: str
     type: DataType
     default: Any
+    row_shape: tuple[int, ...] = ()
+
+    def column(self, values: Sequence[Any]) -> Column:
+        """A column of *values*, None where there is none."""
+        return Column.of(self.type, values, self.row_shape)
 
 
 def features_of(plan: ReadPlan) -> tuple[Feature, ...]:
     """The features of *plan*, in the order of its feature service."""
     return tuple(
-        Feature(feature.name, DataType[feature.type.upper()], feature.default) for _, feature in plan.described()
+        Feature(feature.name, DataType[feature.type.upper()], feature.default, feature.row_shape)
+        for _, feature in plan.described()
     )
 
 
 def defaults(features: Iterable[Feature], rows: int) -> Frame:
     """*rows* rows of the declared defaults; a feature without one is absent."""
-    return Frame(rows, {each.name: Column.of(each.type, [each.default] * rows) for each in features})
+    return Frame(rows, {each.name: each.column([each.default] * rows) for each in features})
 
 
 @dataclass(slots=True)
@@ -65,7 +71,7 @@ class LastKnown:
             for row, key in enumerate(_entities(view, keys)):
                 for name, value in zip(names, kept.get(key, ()), strict=False):
                     known[name][row] = value
-        return Frame(keys.rows, {each.name: Column.of(each.type, known[each.name]) for each in features_of(self.plan)})
+        return Frame(keys.rows, {each.name: each.column(known[each.name]) for each in features_of(self.plan)})
 
     def _asked(self, view: ViewPlan) -> list[str]:
         return [feature.name for feature in view.features if feature.name in self.plan.features]

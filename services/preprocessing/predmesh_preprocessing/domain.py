@@ -167,6 +167,7 @@ def _features(stored: StoredBundle) -> list[ColumnSpec]:
         ColumnSpec(
             name=feature.name,
             type=DataType[feature.type.name],
+            row_shape=feature.row_shape,
             example=feature.default,
             may_be_missing=feature.default is None,
         )

@@ -69,7 +69,12 @@ vectors = FeatureView(
     name="vectors",
     entities=[customer],
     source=source,
-    schema=[Field(name="embedding", dtype=Array(Float32)), Field(name="norm", dtype=Float32)],
+    schema=[
+        Field(name="embedding", dtype=Array(Float32)),
+        Field(name="place", dtype=Array(Float64), vector_length=2),
+        Field(name="tags", dtype=Array(String)),
+        Field(name="norm", dtype=Float32),
+    ],
 )
 asked = RequestSource(name="asked", schema=[Field(name="amount", dtype=Float64), Field(name="factor", dtype=Int64)])
 
@@ -115,6 +120,6 @@ renamed = FeatureService(
     ],
 )
 pandas_mode = FeatureService(name="pandas_mode", features=[in_pandas])
-listed = FeatureService(name="listed", features=[vectors])
+listed = FeatureService(name="listed", features=[vectors[["embedding", "place", "tags"]]])
 beside_a_list = FeatureService(name="beside_a_list", features=[vectors[["norm"]]])
 twice_the_same = FeatureService(name="twice_the_same", features=[weather.with_name("here"), weather.with_name("there")])

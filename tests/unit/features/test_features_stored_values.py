@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from predmesh.features.v1.stored_value_pb2 import StoredValue
+from predmesh.features.v1.stored_value_pb2 import StoredDoubles, StoredValue
 from predmesh_bundle.read_plan import FeaturePlan, FeatureType
 from predmesh_features.domain import NEVER, Status
 from predmesh_features.stored_values import (
@@ -96,7 +96,8 @@ def test_a_value_of_a_near_type_becomes_the_features_own(
         (FeatureType.INT64, StoredValue(double_val=1.0), "is stored as double_val"),
         (FeatureType.INT32, StoredValue(int64_val=2**31), "is too large for 32 bits"),
         (FeatureType.TIMESTAMP, StoredValue(unix_timestamp_val=2**62), "lies outside"),
-        (FeatureType.DOUBLE, b"\x7a\x02\x09\x00", "is stored as another type"),
+        (FeatureType.DOUBLE, StoredValue(double_list_val=StoredDoubles(val=[1.0])), "is stored as double_list_val"),
+        (FeatureType.DOUBLE, b"\xa2\x06\x00", "is stored as another type"),
         (FeatureType.DOUBLE, b"\x29\x00", "is no value of Feast"),
         (FeatureType.STRING, b"\x12\x02\xff\xfe", "is no value of Feast"),
         (FeatureType.INT64, b"\x20\x05\x20", "is no value of Feast"),
