@@ -4,7 +4,7 @@ import enum
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from predmesh_frame import DataType
 from pydantic import (
@@ -307,6 +307,13 @@ class Stages(Part):
         """The place of one stage."""
         place: Placement = getattr(self, stage)
         return place
+
+    def __str__(self) -> str:
+        """One word where all are in one place; else the stages that are not local."""
+        places = {name: self.of(name) for name in get_args(Stage)}
+        if len(set(places.values())) == 1:
+            return self.inference.value
+        return ", ".join(f"{name}: {place}" for name, place in places.items() if place is not Placement.LOCAL)
 
 
 class Bundle(Part):

@@ -44,7 +44,8 @@ class Survey:
 
     rows: tuple[Row, ...]
     generation: int
-    models: tuple[str, ...]
+    models: Mapping[str, str]
+    """Where the stages of each live `name/version` run."""
 
     @property
     def healthy(self) -> bool:
@@ -86,7 +87,10 @@ def survey(described: Described, *, seconds: float) -> Survey:
     return Survey(
         rows=(*rows, _supervisor_row(supervisor, memory)),
         generation=generation.number,
-        models=tuple(f"{model.name}/{model.version}" for model in generation.models),
+        models={
+            f"{model.name}/{model.version}": str(store.bundle(model.bundle_id).bundle.stages)
+            for model in generation.models
+        },
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from time import perf_counter
+from time import thread_time
 
 from predmesh_rpc import deadline
 from predmesh_rpc.errors import DeadlineExceeded, PredmeshError
@@ -18,7 +18,7 @@ from predmesh_inference.pace import Pace
 from predmesh_inference.trouble import STAGE, model_failed, refused, unknown_bundle
 
 
-class _Running:
+class Running:
     """One loaded model, and the thread that runs what is not quick."""
 
     def __init__(self, model: Model, loaded: LoadedModel, limit_rows: int) -> None:
@@ -37,9 +37,10 @@ class _Running:
         return self._run(tensors, rows)
 
     def _run(self, tensors: Tensors, rows: int) -> dict[str, Array]:
-        began = perf_counter()
+        # The thread's own time: on a busy machine the clock on the wall says more of others than of the model.
+        began = thread_time()
         answer = self.loaded.infer(tensors)
-        self._pace.took(rows, perf_counter() - began)
+        self._pace.took(rows, thread_time() - began)
         return answer
 
 
@@ -48,7 +49,7 @@ class LocalServer:
 
     def __init__(self, *, limit_rows: int = 20_000) -> None:
         self._limit_rows = limit_rows
-        self._models: dict[str, _Running] = {}
+        self._models: dict[str, Running] = {}
 
     async def start(self) -> None:
         """There is nothing to start."""
@@ -62,7 +63,7 @@ class LocalServer:
             loaded = await asyncio.to_thread(open_model, model.folder, inference)
         except LoadError as error:
             raise LoadFailed(_why(error)) from None
-        self._models[model.bundle_id] = _Running(model, loaded, self._limit_rows)
+        self._models[model.bundle_id] = Running(model, loaded, self._limit_rows)
 
     async def reload(self, model: Model) -> None:
         """Open the model anew."""

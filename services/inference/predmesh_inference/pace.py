@@ -19,6 +19,6 @@ class Pace:
         return self._seconds.get(rows.bit_length(), QUICK_SECONDS) < QUICK_SECONDS
 
     def took(self, rows: int, seconds: float) -> None:
-        """Learn that a batch of *rows* took *seconds*."""
+        """Learn that a batch of *rows* took *seconds* of a processor."""
         known = self._seconds.get(rows.bit_length(), seconds)
         self._seconds[rows.bit_length()] = known + _SMOOTHING * (seconds - known)

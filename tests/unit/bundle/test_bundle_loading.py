@@ -166,6 +166,15 @@ def test_a_stage_that_is_not_placed_is_local(write_bundle: WriteBundle) -> None:
     assert (stages.inference, stages.features) == (Placement.REMOTE, Placement.LOCAL)
 
 
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [("local", "local"), ("in-process", "in-process"), ({"inference": "remote"}, "inference: remote")],
+    ids=str,
+)
+def test_where_stages_run_is_shown_shortly(write_bundle: WriteBundle, written: object, shown: str) -> None:
+    assert str(load_bundle(write_bundle(stages=written)).stages) == shown
+
+
 def test_a_model_for_the_gpu_is_not_for_the_prediction_process(write_bundle: WriteBundle, document: Document) -> None:
     inference = document["inference"] | {"device": "gpu"}
     (problem,) = problems_of(write_bundle(stages="in-process", inference=inference))

@@ -99,7 +99,8 @@ def test_a_bundle_goes_live_is_listed_and_goes(run: Run, bundle: Path, tmp_path:
 def test_scripts_read_what_is_live(run: Run, bundle: Path) -> None:
     live = answer(run("deploy", "my-model", "--json"))
     generation = live.pop("generation")
-    assert answer(run("models", "--json")) == {"generation": generation, "models": [live]}
+    stages = dict.fromkeys(("features", "preprocessing", "inference", "explanation"), "local")
+    assert answer(run("models", "--json")) == {"generation": generation, "models": [live | {"stages": stages}]}
     assert answer(run("undeploy", "my-model", "--json")) == {"generation": 2, "models": []}
 
 

@@ -131,7 +131,8 @@ def models(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     with _told():
         generation = store.current()
         if as_json:
-            console.print_json({"generation": generation.number, "models": _models(generation)})
+            placed = [each | {"stages": _stages(store, each["bundle_id"])} for each in _models(generation)]
+            console.print_json({"generation": generation.number, "models": placed})
         elif generation.models:
             console.out.print(_table(store, generation))
             console.out.print(f"Generation {generation.number}.")
@@ -203,9 +204,15 @@ def _models(generation: Generation) -> list[dict[str, Any]]:
 
 def _table(store: Store, generation: Generation) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("MODEL", "VERSION", "DEFAULT", "DEPLOYED", "BUNDLE"):
+    for heading in ("MODEL", "VERSION", "DEFAULT", "STAGES", "DEPLOYED", "BUNDLE"):
         table.add_column(heading, no_wrap=True)
     for each in generation.models:
-        deployed = f"{store.bundle(each.bundle_id).stored_time:%Y-%m-%d %H:%M}"
-        table.add_row(each.name, each.version, "yes" if each.default else "", deployed, each.bundle_id)
+        stored = store.bundle(each.bundle_id)
+        deployed = f"{stored.stored_time:%Y-%m-%d %H:%M}"
+        default = "yes" if each.default else ""
+        table.add_row(each.name, each.version, default, str(stored.bundle.stages), deployed, each.bundle_id)
     return table
+
+
+def _stages(store: Store, bundle_id: str) -> dict[str, str]:
+    return store.bundle(bundle_id).bundle.stages.model_dump(mode="json")

@@ -50,6 +50,7 @@ def _document(described: Described, seen: Survey) -> dict[str, Any]:
         "url": described.gateway_url,
         "generation": seen.generation,
         "models": list(seen.models),
+        "stages": dict(seen.models),
         "memory_bytes": seen.memory_bytes,
         "programs": [_program(row) for row in seen.rows],
     }
@@ -79,7 +80,8 @@ def _show(described: Described, seen: Survey) -> None:
     for row in seen.rows:
         table.add_row(*_cells(row))
     console.out.print(table)
-    live = ", ".join(seen.models) or "none; `predmesh deploy DIR` brings one live"
+    shown = [name if stages == "local" else f"{name} ({stages})" for name, stages in seen.models.items()]
+    live = ", ".join(shown) or "none; `predmesh deploy DIR` brings one live"
     console.out.print(
         f"\n{described.gateway_url}  memory {_megabytes(seen.memory_bytes)}  generation {seen.generation}"
     )
