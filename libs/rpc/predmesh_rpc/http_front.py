@@ -101,26 +101,24 @@ class HttpFront:
             return response(200 if self._serving(name) else 503, b"text/plain", b"")
         at_hand = context.Request(_metadata(request.headers))
         told = _told(Failed(to_status(not_offered(path), at_hand.id), at_hand.id))
-        return (
-            _FRAMED.failed(*told)
-            if kind.startswith(_GRPC)
-            else _BARE.failed(*told)
-            if kind == _MESSAGE
-            else _document(*told)
-        )
+        if kind.startswith(_GRPC):
+            return _FRAMED.failed(*told)
+        return _BARE.failed(*told) if kind == _MESSAGE else _document(*told)
 
     def _found(self, verb: str, path: str, query: str, kind: str) -> tuple[Entry, _Dialect] | None:
+        is_framed = kind.startswith(_GRPC)
         entry = self._table.known(path) if verb == "POST" else None
-        if entry is None:
+        if entry is None and not is_framed:
             for rest in self._rest:
                 if rest.verb == verb and (variables := rest.pattern.fullmatch(path)):
                     entry = self._table.known(rest.path)
                     assert entry is not None, "rest_paths are of the table's own services"
                     return entry, _Rest(rest, variables.groupdict(), query)
-            entry = self._table.looked_up(CallDetails(path)) if verb == "POST" else None
+        if entry is None and verb == "POST":
+            entry = self._table.looked_up(CallDetails(path))
         if entry is None or entry.handler.request_streaming or entry.handler.response_streaming:
             return None
-        return entry, _FRAMED if kind.startswith(_GRPC) else _BARE
+        return entry, _FRAMED if is_framed else _BARE
 
     async def _called(self, entry: Entry, dialect: _Dialect, request: HttpRequest, headers: dict[str, str]) -> bytes:
         wire = InProcessContext(_metadata(request.headers), _seconds(headers))

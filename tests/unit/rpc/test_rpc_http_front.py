@@ -209,8 +209,9 @@ async def test_a_message_that_cannot_be_taken_is_told(
     assert told(await call(client, content, grpc_encoding=encoding)) == (code, f"ERROR_REASON_{reason}")
 
 
-async def test_what_is_not_offered_is_said_as_grpc_does(client: httpx.AsyncClient) -> None:
-    assert told(await call(client, framed(b""), "/no.Service/Method")) == ("12", "ERROR_REASON_NOT_OFFERED")
+@pytest.mark.parametrize("path", ["/no.Service/Method", "/v1/models/m:predict", "/healthz"])
+async def test_what_is_not_offered_is_said_as_grpc_does(client: httpx.AsyncClient, path: str) -> None:
+    assert told(await call(client, framed(b""), path)) == ("12", "ERROR_REASON_NOT_OFFERED")
 
 
 @pytest.mark.parametrize("kind", ["application/grpc", "application/x-protobuf"])
