@@ -5,7 +5,7 @@ PORT ?= 8080
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help up down setup dev gen fmt lint types protos test check smoke call load bench soak digits clean
+.PHONY: help up down setup dev gen fmt lint types protos test check smoke call load bench bench-peers soak digits clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ load: dev ## Measure the running mesh under load (loadtests/)
 bench: dev ## Measure the whole graph beside echoes on a mesh of its own, 5 minutes (ARGS=…)
 	@$(RUN)/python -m loadtests.run $(ARGS)
 
+bench-peers: dev ## Measure what users would serve with instead beside a mesh of its own, 25 minutes (ARGS=…)
+	@$(RUN)/python -m loadtests.peers $(ARGS)
+
 soak: dev ## Keep a mesh of its own at full load for 10 minutes, then at 70 % for 5 (ARGS=…)
 	@$(RUN)/python -m loadtests.soak $(ARGS)
 
@@ -67,7 +70,7 @@ digits: setup ## Train and deploy the digits CNN (installs torch, 5 GB)
 	@$(RUN)/python -m predmesh_inference.install --extra torch && $(RUN)/predmesh deploy examples/digits/build/bundle
 
 clean: ## Remove what was installed and built, not the mesh's state
-	rm -rf .venv .tools libs/contracts/predmesh libs/contracts/descriptors.binpb examples/*/build examples/*/.venv .*_cache
+	rm -rf .venv .tools libs/contracts/predmesh libs/contracts/descriptors.binpb examples/*/build examples/*/.venv loadtests/peers/*/.venv .*_cache
 
 $(UV):
 	@echo "installing uv into .tools/uv"
