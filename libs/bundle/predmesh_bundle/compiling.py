@@ -86,6 +86,7 @@ def _place(problem: str, features: FeatureSet) -> tuple[str | int, ...]:
 def plan_rules(bundle: Bundle, plan: "ReadPlan") -> _Found:
     """Whether inputs, features and tensors agree, now that the features are known."""
     keys = {key.column: key for key in plan.join_keys}
+    features = {*plan.features, *(feature.name for _, feature in plan.described_stored())}
     for name in sorted(keys - bundle.join_keys.keys()):
         yield ("inputs",), f"the features need the join key {name!r}: mark its input with `entity_key: {name}`"
     for index, given in enumerate(bundle.inputs):
@@ -97,15 +98,14 @@ def plan_rules(bundle: Bundle, plan: "ReadPlan") -> _Found:
         elif given.entity_key is not None and not _same_kind(given.type.name.lower(), keys[given.entity_key]):
             message = f"{given.name!r} must be of type {keys[given.entity_key].type.value}, as its join key is"
             yield ("inputs", index, "type"), message
-        if given.name in plan.features:
+        if given.name in features:
             yield ("inputs", index, "name"), f"{given.name!r} is a feature too: rename the input"
     names = {each.name for each in bundle.inputs}
     for asked in plan.request_inputs:
         if asked.name not in names:
             yield ("inputs",), f"an on-demand feature needs the input {asked.name!r}; {hint(asked.name, names)}"
     if bundle.preprocessing is None:
-        stored = {feature.name for _, feature in plan.described_stored()}
-        yield from _tensor_rules(bundle, {*names, *plan.features, *stored})
+        yield from _tensor_rules(bundle, names | features)
         yield from _feature_rules(bundle, plan)
 
 
@@ -126,7 +126,10 @@ def _feature_rules(bundle: Bundle, plan: "ReadPlan") -> _Found:
                     f"feature {name!r} is of type {refused[name].feast_type} and no tensor: {refused[name].reason}"
                 )
                 yield ("inference", "inputs", index), message
-            elif len(names) == 1 and shape and -1 not in tensor.shape and prod(shape) != prod(tensor.shape):
+            elif len(names) > 1 and shape:
+                message = f"feature {name!r} is no single value and cannot stand beside others: add `preprocessing`"
+                yield ("inference", "inputs", index), message
+            elif shape and -1 not in tensor.shape and prod(shape) != prod(tensor.shape):
                 message = f"feature {name!r} has the shape {list(shape)}, its tensor {list(tensor.shape)}"
                 yield ("inference", "inputs", index), message
 

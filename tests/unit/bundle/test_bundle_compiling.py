@@ -17,6 +17,7 @@ from predmesh_bundle.read_plan import (
     OnDemandInput,
     OnDemandPlan,
     ReadPlan,
+    StoredFeaturePlan,
     ViewPlan,
 )
 from predmesh_bundle.schema import Bundle
@@ -107,8 +108,11 @@ def test_features_are_compiled_to_a_read_plan(featured: Callable[..., Path], tmp
     assert "acidity" in (tmp_path / "out" / "compiled" / "read_plan.json").read_text()
 
 
-def plan(*, key: str = "vineyard", request_input: str = "hue") -> ReadPlan:
-    feature = FeaturePlan(name="acidity", type=FeatureType.DOUBLE)
+TAGS = StoredFeaturePlan(name="tags", feast_type="Map", stored_as="map_val", reason="store its parts as features")
+
+
+def plan(*, key: str = "vineyard", request_input: str = "hue", row_shape: tuple[int, ...] = ()) -> ReadPlan:
+    feature = FeaturePlan(name="acidity", type=FeatureType.DOUBLE, row_shape=row_shape)
     return ReadPlan(
         project="cellar",
         feature_service="wine_v1",
@@ -120,6 +124,7 @@ def plan(*, key: str = "vineyard", request_input: str = "hue") -> ReadPlan:
                 join_keys=(JoinKey(name=key, type=FeatureType.STRING, column=key),),
                 ttl_seconds=None,
                 features=(feature,),
+                stored=(TAGS,),
             ),
         ),
         on_demand=(
@@ -149,8 +154,12 @@ def plan(*, key: str = "vineyard", request_input: str = "hue") -> ReadPlan:
         ({"name": "ratio", "entity_key": "vineyard"}, plan(), "'ratio' is a feature too: rename the input"),
         ({}, plan(request_input="hew"), "an on-demand feature needs the input 'hew'; did you mean 'hue'?"),
         ({"tensor": "acidty"}, plan(), "'acidty' must be an input or a feature; did you mean 'acidity'?"),
+        ({"tensor": "tags"}, plan(), "'tags' is of type Map and no tensor: store its parts as features"),
+        ({"name": "tags", "entity_key": "vineyard"}, plan(), "'tags' is a feature too: rename the input"),
+        ({}, plan(row_shape=(4,)), "'acidity' is no single value and cannot stand beside others"),
+        ({"alone": "acidity"}, plan(row_shape=(4,)), "'acidity' has the shape [4], its tensor [3]"),
     ],
-    ids=["join-key-missing", "no-join-key", "type", "twice", "request-input", "tensor"],
+    ids=["join-key", "no-join-key", "type", "twice", "request-input", "tensor", "map", "map-twice", "beside", "shape"],
 )
 def test_inputs_and_features_must_agree(
     featured: Callable[..., Path], change: dict[str, Any], plan: ReadPlan, message: str
@@ -158,6 +167,9 @@ def test_inputs_and_features_must_agree(
     def apply(document: Document) -> None:
         if tensor := change.get("tensor"):
             document["inference"]["inputs"][0]["feature_names"] = ["alcohol", "hue", tensor]
+        elif alone := change.get("alone"):
+            del document["inference"]["inputs"][0]["feature_names"]
+            document["inference"]["inputs"][0]["name"] = alone
         else:
             document["inputs"][2].update(change)
 

@@ -3,16 +3,52 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from predmesh_bundle.on_demand_source import SourceError, cut_out
-from predmesh_bundle.read_plan import FeatureType, ReadPlan, ReadPlanError, checked_default
+from predmesh_bundle.read_plan import (
+    FeaturePlan,
+    FeatureType,
+    ReadPlan,
+    ReadPlanError,
+    StoredFeaturePlan,
+    checked_default,
+)
 
 
 def test_a_plan_is_read_as_it_was_written(plan: ReadPlan) -> None:
     assert ReadPlan.from_json(plan.to_json()) == plan
+
+
+def with_lists(plan: ReadPlan) -> ReadPlan:
+    weather, *others = plan.views
+    place = FeaturePlan(name="place", type=FeatureType.DOUBLE, stored_as="double_list_val", row_shape=(2,))
+    tags = StoredFeaturePlan(name="tags", feast_type="Map", stored_as="map_val", reason="store its parts as features")
+    listed = replace(weather, features=(*weather.features, place), stored=(tags,))
+    return replace(plan, views=(listed, *others), features=(*plan.features, "place"))
+
+
+def test_a_plan_with_lists_and_maps_is_read_as_it_was_written(plan: ReadPlan) -> None:
+    listed = with_lists(plan)
+    assert ReadPlan.from_json(listed.to_json()) == listed
+    assert [feature.name for _, feature in listed.described_stored()] == ["tags"]
+
+
+def test_a_plan_of_before_there_were_lists_is_read(plan: ReadPlan) -> None:
+    data = json.loads(plan.to_json()) | {"format": 1}
+    for view in data["views"]:
+        del view["stored"]
+        for feature in view["features"]:
+            del feature["row_shape"]
+    assert ReadPlan.from_json(json.dumps(data)) == plan
+
+
+def test_a_list_takes_no_default(plan: ReadPlan) -> None:
+    with pytest.raises(ReadPlanError, match="default of 'place': lists take no default"):
+        with_lists(plan).with_defaults({"place": 1.0})
 
 
 def test_a_plan_of_another_format_asks_for_a_deploy(plan: ReadPlan) -> None:
