@@ -56,7 +56,7 @@ def measured_report(options: argparse.Namespace, chosen: Sequence[Contest]) -> R
         mesh = stack.enter_context(running_mesh(folder / "home", **mesh_options(options)))
         answer = recorded_answer(mesh.direct, Ask(MODEL, flights(1)), folder / "answer.binpb")
         echoes = stack.enter_context(running_echoes(mesh, answer, MODEL, folder))
-        bench = Bench({Server.MESH: mesh, **echoes}, options.out)
+        bench = Bench({Server.MESH: mesh, **echoes}, requests_folder(options.out))
         bench.warm(scenarios, WARM_SECONDS)
         say("checking contents")
         checks = bench.check(scenarios)
@@ -94,6 +94,13 @@ def chosen_contests(options: argparse.Namespace) -> tuple[Contest, ...]:
 def named(name: str, patterns: Sequence[str]) -> bool:
     """Whether a scenario's *name* is one of the *patterns*."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def requests_folder(out: Path) -> Path:
+    """Where what is sent lies beside the results."""
+    folder = out / "requests"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def capacity(measured: Sequence[Measured]) -> float:

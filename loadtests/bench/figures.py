@@ -150,13 +150,17 @@ _RATIOS: tuple[tuple[str, Face, Route, int, Server, float], ...] = (
 def _ratios(measured: Sequence[Measured]) -> list[Figure]:
     lines = []
     for what, face, route, concurrency, server, bound in _RATIOS:
-        ours = {each.turn: each for each in of(measured, Server.MESH, face, route, concurrency)}
-        theirs = {each.turn: each for each in of(measured, server, face, route, concurrency)}
+        ours, theirs = (_rates(of(measured, each, face, route, concurrency)) for each in (Server.MESH, server))
         turns = sorted(ours.keys() & theirs.keys())
         if turns:
-            over, under = ([side[turn].run.per_second for turn in turns] for side in (ours, theirs))
+            over, under = ([side[turn] for turn in turns] for side in (ours, theirs))
             lines.append(Figure(what, ratio(over, under), Target(bound, True, ".2f")))
     return lines
+
+
+def _rates(runs: Sequence[Measured]) -> dict[int, float]:
+    """Requests a second by turn, where any was answered."""
+    return {each.turn: each.run.per_second for each in runs if each.answered}
 
 
 def _latencies(measured: Sequence[Measured]) -> list[Figure]:

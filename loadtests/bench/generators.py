@@ -122,10 +122,10 @@ def write_messages(path: Path, messages: Sequence[Mapping[str, Any]]) -> Path:
     return path
 
 
-def ghz(name: str, config: Mapping[str, Any], load: Load) -> Run:
-    """Calls as *config* says, which `ghz_config` made."""
+def ghz(name: str, config: Mapping[str, Any], load: Load, file: Path | None = None) -> Run:
+    """Calls as *config* says, which `ghz_config` made; it is written to *file*, or beside the messages."""
     messages = Path(config["data-file"])
-    file = messages.with_name(f"{messages.stem}-ghz.json")
+    file = file or messages.with_name(f"{messages.stem}-ghz.json")
     file.write_text(json.dumps(config, indent=2) + "\n")
     done = subprocess.run([tool("ghz"), f"--config={file}", "--format=json"], check=True, capture_output=True)
     return ghz_run(name, load, json.loads(done.stdout))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,8 @@ class Bench:
 
     servers: Mapping[Server, Started]
     folder: Path
+    """Takes requests and ghz's configurations; what lies there from another run is written anew."""
+    _written: set[Path] = field(default_factory=set)
     _asked: dict[str, list[Ask]] = field(default_factory=dict)
     _wanted: dict[str, list[list[Prediction]]] = field(default_factory=dict)
 
@@ -80,15 +81,19 @@ class Bench:
         host = server.host(scenario)
         if scenario.face is Face.REST:
             path = self.folder / f"{scenario.server}-{scenario.requests}.targets"
-            if not path.exists():
+            if self._is_new(path):
                 write_posts(path, ((f"http://{host}{ask.path}", ask.body) for ask in self.asked(scenario)))
             return vegeta(scenario.name, path, scenario.load)
         path = self.folder / f"{scenario.requests}.json"
-        if not path.exists():
+        if self._is_new(path):
             write_messages(path, [ask.message for ask in self.asked(scenario)])
         config = ghz_file(scenario, messages=path, host=host)
-        (self.folder / f"{scenario.name}.json").write_text(json.dumps(config, indent=2) + "\n")
-        return ghz(scenario.name, config, scenario.load)
+        return ghz(scenario.name, config, scenario.load, self.folder / f"{scenario.name}.json")
+
+    def _is_new(self, path: Path) -> bool:
+        new = path not in self._written
+        self._written.add(path)
+        return new
 
 
 def line(measured: Measured) -> str:

@@ -93,6 +93,15 @@ def test_a_ratio_needs_both_sides():
     assert not [each for each in figures([measured(3000.0)]) if "/" in each.what]
 
 
+def test_a_round_that_nobody_answered_is_no_ratio():
+    runs = [
+        measured(rate, server=server, turn=turn)
+        for turn, rates in enumerate([(3000.0, 4000.0), (3000.0, 0.0)])
+        for rate, server in zip(rates, (Server.MESH, Server.BARE), strict=True)
+    ]
+    assert by_name(figures(runs))["gRPC direct, c=64 / bare echo"].spread.values == (0.75,)
+
+
 def test_latency_and_rows_come_from_their_own_scenarios():
     runs = [
         measured(300, face=Face.REST, route=Route.GATEWAY, concurrency=1, p50_ms=3.4),
