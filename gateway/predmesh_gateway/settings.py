@@ -61,8 +61,8 @@ class Settings(BaseModel):
     """Where prediction listens; several are several processes, and requests go to the one with the fewest in flight."""
 
     prediction_http_addresses: PerhapsAddresses = ()
-    """Where prediction's HTTP/1.1 front listens; with it, REST calls that carry a body go there untranscoded; without,
-    they are transcoded."""
+    """Where prediction's HTTP/1.1 front listens; with it, calls with one answer go there, those of REST that carry a
+    body untranscoded; without, all go to grpcio, transcoded."""
 
     descriptors: Path | None = None
     """Descriptor set for transcoding. Default: the one of the installed contracts."""
