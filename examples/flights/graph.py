@@ -25,13 +25,13 @@ class Graph:
     def input(self, name: str, element_type: int) -> Term:
         """A column of any number of rows."""
         self._inputs.append(helper.make_tensor_value_info(name, element_type, ["rows"]))
-        return Term(self, name)
+        return Term(self, name, element_type)
 
-    def node(self, operator: str, *operands: str, **attributes: Any) -> Term:
-        """The first output of a new node."""
+    def node(self, operator: str, *operands: str, gives: int = TensorProto.INT64, **attributes: Any) -> Term:
+        """The first output of a new node, whose elements are of the type that it *gives*."""
         output = f"{operator.lower()}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(operator, operands, [output], **attributes))
-        return Term(self, output)
+        return Term(self, output, gives)
 
     def constant(self, value: object, dtype: type[np.generic]) -> str:
         """Name of a constant."""
@@ -46,6 +46,7 @@ class Graph:
         return self.node(
             "LabelEncoder",
             term.name,
+            gives=TensorProto.FLOAT,
             domain="ai.onnx.ml",
             keys_strings=list(categories),
             values_floats=[float(position) for position in range(len(categories))],
@@ -55,7 +56,7 @@ class Graph:
     def columns(self, terms: Iterable[Term], name: str) -> None:
         """Makes the output: the terms side by side, (rows, terms), float32."""
         axis = self.constant([1], np.int64)
-        wide = [self.node("Unsqueeze", term.floats().name, axis).name for term in terms]
+        wide = [self.node("Unsqueeze", term.floats().name, axis, gives=TensorProto.FLOAT).name for term in terms]
         self._nodes.append(helper.make_node("Concat", wide, [name], axis=1))
         self._output = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", len(wide)])
 
@@ -76,6 +77,8 @@ class Term:
 
     graph: Graph
     name: str
+    elements: int
+    """Their type, as TensorProto has it."""
 
     def __add__(self, other: Term | int) -> Term:
         return self._with("Add", other)
@@ -95,15 +98,22 @@ class Term:
 
     def at_least(self, other: Term) -> Term:
         """1 where it is at least *other*, else 0."""
-        reached = self._with("GreaterOrEqual", other)
-        return self.graph.node("Cast", reached.name, to=TensorProto.INT64)
+        return self._with("GreaterOrEqual", other, gives=TensorProto.BOOL).cast(TensorProto.INT64)
 
     def floats(self, per: float = 1) -> Term:
         """As float32, divided by *per*."""
-        doubled = self.graph.node("Cast", self.name, to=TensorProto.DOUBLE)
-        divided = self.graph.node("Div", doubled.name, self.graph.constant(per, np.float64)) if per != 1 else doubled
-        return self.graph.node("Cast", divided.name, to=TensorProto.FLOAT)
+        if per == 1:
+            return self.cast(TensorProto.FLOAT)
+        divisor = self.graph.constant(per, np.float64)
+        divided = self.graph.node("Div", self.cast(TensorProto.DOUBLE).name, divisor, gives=TensorProto.DOUBLE)
+        return divided.cast(TensorProto.FLOAT)
 
-    def _with(self, operator: str, other: Term | int) -> Term:
+    def cast(self, elements: int) -> Term:
+        """The same values as *elements*; itself where it has that type."""
+        if elements == self.elements:
+            return self
+        return self.graph.node("Cast", self.name, gives=elements, to=elements)
+
+    def _with(self, operator: str, other: Term | int, *, gives: int = TensorProto.INT64) -> Term:
         operand = other.name if isinstance(other, Term) else self.graph.constant(other, np.int64)
-        return self.graph.node(operator, self.name, operand)
+        return self.graph.node(operator, self.name, operand, gives=gives)
