@@ -2,47 +2,15 @@
 
 import json
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from predmesh_testing.running import FLIGHT, ROOT, RunningMesh
+from predmesh_testing.traffic import Traffic
 
 PREDICT = "/v1/models/flight-delay:predict"
-
-
-class Traffic:
-    """Predicts flights without a pause, on a few connections, and keeps what went wrong."""
-
-    def __init__(self, mesh: RunningMesh, workers: int = 4) -> None:
-        self.answers = 0
-        self.failures: list[str] = []
-        self._url = f"http://{mesh.address}{PREDICT}"
-        self._stop = threading.Event()
-        self._first = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(workers)]
-
-    def __enter__(self) -> "Traffic":
-        for thread in self._threads:
-            thread.start()
-        assert self._first.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self) -> None:
-        with httpx.Client(timeout=10) as client:
-            while not self._stop.is_set():
-                answer = client.post(self._url, json={"instances": [FLIGHT]})
-                self.answers += 1
-                self._first.set()
-                if answer.status_code != 200:
-                    self.failures.append(answer.text)
 
 
 @pytest.fixture(scope="session")
