@@ -15,11 +15,9 @@ AUTO = "auto"
 MOST_WORKERS = 64
 
 CORES_A_PREDICTION = 3
-"""Prediction takes two fifths of the CPU time of a mesh under load: a process in three cores leaves room."""
-PREDICTIONS_A_STAGE = 4
+"""A third of the CPU time of a mesh under load is prediction's (ADR 0013), which one process turns to one core."""
+PREDICTIONS_A_STAGE = 3
 """Processes of prediction that one of features and one of preprocessing keep up with."""
-PREDICTIONS_A_GATEWAY_THREAD = 2
-"""Processes of prediction that one thread of the gateway keeps up with."""
 
 Counts = Mapping[str, int]
 """Processes by service; one that is not named has one."""
@@ -66,8 +64,8 @@ def automatic(cores: int) -> dict[str, int]:
 
 
 def gateway_threads(counts: Counts) -> int:
-    """Threads of a gateway that keeps up with the processes of prediction."""
-    return -(-counts.get("prediction", 1) // PREDICTIONS_A_GATEWAY_THREAD)
+    """Threads of a gateway that keeps up: it takes nearly the CPU time of prediction."""
+    return counts.get("prediction", 1)
 
 
 def worker_names(service: str, counts: Counts) -> tuple[str, ...]:

@@ -21,10 +21,10 @@ from predmesh_cli.workers import (
 @pytest.mark.parametrize(
     ("asked", "prediction", "features", "preprocessing"),
     [
-        ("auto", 4, 1, 1),
-        ("", 4, 1, 1),
+        ("auto", 4, 2, 2),
+        ("", 4, 2, 2),
         ("2", 2, 2, 2),
-        ("prediction=2,features=3", 2, 3, 1),
+        ("prediction=2,features=3", 2, 3, 2),
         ("1, prediction=2", 2, 1, 1),
         ("3,prediction=auto", 4, 3, 3),
     ],
@@ -57,11 +57,11 @@ def test_more_cores_never_mean_fewer_workers() -> None:
         numbers = [each[service] for each in counts]
         assert numbers == sorted(numbers)
         assert numbers[-1] <= MOST_WORKERS
-    assert counts[47] == {"prediction": 16, "features": 4, "preprocessing": 4}
+    assert counts[47] == {"prediction": 16, "features": 6, "preprocessing": 6}
 
 
 def test_the_gateway_keeps_up() -> None:
-    assert [gateway_threads({"prediction": count}) for count in (1, 2, 3, 16)] == [1, 1, 2, 8]
+    assert [gateway_threads(counts) for counts in ({}, {"prediction": 1}, {"prediction": 3})] == [1, 1, 3]
 
 
 def test_one_worker_has_the_name_of_its_service() -> None:
