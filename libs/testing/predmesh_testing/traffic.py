@@ -8,7 +8,6 @@ import httpx
 
 from predmesh_testing.running import FLIGHT, RunningMesh
 
-
 _LATE = "ERROR_REASON_DEADLINE"
 
 
