@@ -95,7 +95,7 @@ async def test_one_bad_row_fails_alone(mesh: Mesh) -> None:
 async def test_the_row_that_fails_is_named(mesh: Mesh) -> None:
     error = await failure(mesh, *range(40))
     assert (error.reason, error.metadata["row"]) == ("ERROR_REASON_MODEL_FAILED", "13")
-    assert "instances[13] fails on its own" in error.message
+    assert "row 13 fails on its own" in error.message
 
 
 async def test_small_requests_pass_a_very_large_one(mesh: Mesh) -> None:

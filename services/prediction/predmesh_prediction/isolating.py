@@ -70,7 +70,7 @@ class Isolation:
                 start = middle
         if not await self._fails(Piece(waiting, start, stop)):
             return error
-        text = f"{error.message} (instances[{start}] fails on its own)"
+        text = f"{error.message} (row {start} fails on its own)"
         return type(error)(error.reason, text, **error.metadata, row=str(start))
 
     async def _fails(self, piece: Piece[Any]) -> bool:

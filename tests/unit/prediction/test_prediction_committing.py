@@ -273,7 +273,7 @@ async def test_the_error_names_the_row() -> None:
     (_, answer) = await together(Fragile({7}), [[1, 2], [5, 6, 7, 8]])
     assert isinstance(answer, FailedPrecondition)
     assert answer.metadata["row"] == "2"
-    assert "instances[2] fails on its own" in answer.message
+    assert "row 2 fails on its own" in answer.message
 
 
 @pytest.mark.parametrize("kind", [DependencyDown, DeadlineExceeded, TooMuch, TimeoutError])
