@@ -135,6 +135,8 @@ def _balanced(name: str, addresses: tuple[str, ...], settings: Settings) -> Json
         "type": "STATIC",
         "connect_timeout": seconds(settings.connect_timeout_seconds),
         "lb_policy": "LEAST_REQUEST",
+        # By default calls go to all as soon as less than half are healthy, so also to dead ones.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 1}},
         "per_connection_buffer_limit_bytes": 1024 * 1024,
         "circuit_breakers": {"thresholds": [thresholds(settings)]},
         "outlier_detection": outlier_detection(),
