@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -65,7 +66,7 @@ async def mesh(request: pytest.FixtureRequest, tmp_path: Path, bundle: Path) -> 
         yield mesh
 
 
-async def doubled(mesh: Mesh, *numbers: float) -> list[float]:
+async def doubled(mesh: Mesh, *numbers: float) -> list[Any]:
     request = pb.PredictRequest(model="fragile")
     for number in numbers:
         request.instances.add().update({"a": number})

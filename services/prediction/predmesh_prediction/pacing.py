@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Collection, Generator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 GAIN = 0.05
 """Part of a request's time that more batches in flight must save."""
@@ -16,8 +16,7 @@ _REMEMBERED = 32
 _SHORTEST_PATIENCE_SECONDS = 0.002
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """How requests fared for a while."""
 
     seconds: float
@@ -26,8 +25,7 @@ class Window:
     """Mean part of it that was spent in the queue."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tempo:
+class Tempo(NamedTuple):
     """What decides when the next batch leaves."""
 
     most: int

@@ -192,6 +192,18 @@ async def test_a_batch_that_takes_too_long_lets_another_go() -> None:
         assert await asyncio.gather(*tasks) == [[10], [20], [30]]
 
 
+async def test_a_model_that_does_not_answer_holds_up_no_other() -> None:
+    stuck, free = Road(), Road()
+    free.gate.set()
+    async with commit(stuck, in_flight=1) as slow, commit(free, in_flight=1) as quick:
+        waiting = [asyncio.create_task(values(slow, n)) for n in range(20)]
+        await stuck.left.get()
+        assert await asyncio.gather(*(values(quick, n) for n in range(20))) == [[n * 10] for n in range(20)]
+        assert not any(each.done() for each in waiting)
+        stuck.gate.set()
+        await asyncio.gather(*waiting)
+
+
 async def test_parts_that_come_back_in_another_order_are_put_right() -> None:
     first = asyncio.Event()
 
