@@ -5,10 +5,10 @@ PORT ?= 8080
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help up down setup dev gen fmt lint types protos test check smoke call load bench bench-peers soak digits clean
+.PHONY: help up down setup dev gen fmt lint types protos test test-feast-releases check smoke call load bench bench-peers soak digits clean
 
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: setup ## Set up and run the mesh with the flights example on 127.0.0.1:8080 (PORT=…)
 	@$(RUN)/predmesh up --port $(PORT)
@@ -44,6 +44,9 @@ protos: dev ## Lint the contracts and compare them with main's
 
 test: dev ## Run every test that this machine can run
 	@$(RUN)/pytest
+
+test-feast-releases: dev ## Compare with every supported release of Feast (docs/features.md)
+	@PREDMESH_FEAST_RELEASES=all $(RUN)/pytest --timeout 900 tests/contract/test_feast_releases.py
 
 smoke: ## Run `make up`, predict over REST and gRPC, and `make down`
 	@$(PYTHON) deploy/smoke.py
