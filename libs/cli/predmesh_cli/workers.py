@@ -64,7 +64,7 @@ def automatic(cores: int) -> dict[str, int]:
 
 
 def gateway_threads(counts: Counts) -> int:
-    """Threads of a gateway that keeps up: it takes nearly the CPU time of prediction."""
+    """Threads of a gateway that keeps up: one takes two thirds of the CPU time of a prediction."""
     return counts.get("prediction", 1)
 
 
