@@ -218,6 +218,7 @@ class GroupCommit(Generic[Result]):
                 continue
             if stop - start == waiting.frame.rows:
                 waiting.answered.set_result([part])
+                trip.here -= 1
                 continue
             waiting.parts[start] = part
             if sum(each.stop - each.start for each in waiting.parts.values()) == waiting.frame.rows:

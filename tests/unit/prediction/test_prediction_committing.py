@@ -326,6 +326,30 @@ async def test_who_has_gone_is_not_looked_for() -> None:
     assert batches == [[1, 2], [2]]
 
 
+async def test_looking_for_the_row_ends_when_nobody_waits_any_more() -> None:
+    looking, ended = asyncio.Event(), asyncio.Event()
+
+    async def run(batch: Frame) -> list[int]:
+        found = batch.columns["v"].values.tolist()
+        if found == [2]:
+            looking.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+        if 2 in found:
+            raise FailedPrecondition("ERROR_REASON_MODEL_FAILED", "it stumbled")
+        return [value * 10 for value in found]
+
+    async with asyncio.TaskGroup() as tasks:
+        group = GroupCommit(run, Limits(), tasks, name="test")
+        answered, gone = asyncio.create_task(values(group, 1)), asyncio.create_task(values(group, 2))
+        await looking.wait()
+        assert await answered == [10]
+        gone.cancel()
+        await ended.wait()
+
+
 async def test_rows_that_leave_make_room_in_the_queue() -> None:
     road = Road()
     async with commit(road, max_queue_rows=3, in_flight=1) as group:
