@@ -18,7 +18,7 @@ from loadtests.bench.asking import Ask
 from loadtests.bench.figures import Measured, figures, of
 from loadtests.bench.flights import MODEL, flights
 from loadtests.bench.measuring import Bench
-from loadtests.bench.options import RESULTS, add_mesh_options, mesh_options, say
+from loadtests.bench.options import RESULTS, add_mesh_options, end_cleanly, mesh_options, say
 from loadtests.bench.plots import draw
 from loadtests.bench.report import Report, figure_table
 from loadtests.bench.scenarios import Contest, Face, Route, Server, contests, open_loops, quick
@@ -31,6 +31,7 @@ WARM_SECONDS, QUICK_SECONDS = 2.0, 1.0
 def main() -> int:
     """Measures, prints the figures, writes the results."""
     options = parser().parse_args()
+    end_cleanly()
     chosen = chosen_contests(options)
     if options.list:
         print("\n".join(dict.fromkeys(each.name for contest in chosen for each in contest.scenarios)))

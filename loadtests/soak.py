@@ -18,7 +18,7 @@ from pathlib import Path
 
 from loadtests.bench.checking import Check
 from loadtests.bench.measuring import Bench, line
-from loadtests.bench.options import RESULTS, add_mesh_options, mesh_options, say
+from loadtests.bench.options import RESULTS, add_mesh_options, end_cleanly, mesh_options, say
 from loadtests.bench.report import memory_table
 from loadtests.bench.runs import Load, Run, table
 from loadtests.bench.scenarios import Face, Scenario, Server
@@ -94,6 +94,7 @@ class Soak:
 def main() -> int:
     """Soaks, prints the summary, writes the results."""
     options = parser().parse_args()
+    end_cleanly()
     options.out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="predmesh-soak-")))

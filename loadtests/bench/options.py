@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -44,6 +45,11 @@ def _keys(text: str) -> Mapping[str, Any]:
     if not isinstance(document, dict):
         raise argparse.ArgumentTypeError("must be keys and values, e.g. 'stages: in-process'")
     return document
+
+
+def end_cleanly() -> None:
+    """Lets SIGTERM unwind the stack, so that what was started is ended."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def say(words: str) -> None:
