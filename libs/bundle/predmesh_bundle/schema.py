@@ -167,6 +167,15 @@ class Input(Part):
     """A typical value: shown in the documentation and used to warm up."""
 
 
+class FeatureCache(Part):
+    """How long what was read of an entity is used again."""
+
+    max_age_seconds: Seconds = Field(alias="max_age")
+    """Time for which a process answers with a row that it has read."""
+    max_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+    """Rows that a process keeps, those used last; one an entity and set of join keys."""
+
+
 class FeatureSet(Part):
     """Which features are looked up for a row."""
 
@@ -178,6 +187,8 @@ class FeatureSet(Part):
     """Value that stands in where a feature is missing, by feature name."""
     max_age_seconds: Seconds | None = Field(default=None, alias="max_age")
     """Values older than this count as missing, beside the views' own time to live."""
+    cache: FeatureCache | None = None
+    """What a process keeps of what it has read; None where each request reads the online store."""
 
 
 class Preprocessing(Part):

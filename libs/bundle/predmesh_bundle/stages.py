@@ -34,6 +34,8 @@ class Looked:
     """One column a feature."""
     store_down: bool = False
     """Whether the features service could not read its store and gave what the bundle declares."""
+    read_age_seconds: float = 0.0
+    """How long ago the row was read from the store that was read first; 0 when all were read for this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from predmesh_bundle.generation import Generation
 from predmesh_bundle.store import StoredBundle
 from predmesh_rpc.errors import NotFound
 
 from predmesh_features.looking_up import FeatureReader
+from predmesh_features.row_cache import RowCache
 
 
 class Catalogue:
@@ -43,7 +44,16 @@ class Catalogue:
             return
         features = bundle.bundle.features
         limit = features.max_age_seconds if features else None
-        self._readers[bundle.bundle_id] = FeatureReader(plan, bundle_id=bundle.bundle_id, max_age_seconds=limit)
+        kept = features.cache if features else None
+        cache = RowCache(kept.max_age_seconds, kept.max_rows) if kept else None
+        self._readers[bundle.bundle_id] = FeatureReader(
+            plan, bundle_id=bundle.bundle_id, max_age_seconds=limit, cache=cache
+        )
+
+    def forget(self, keys: Collection[bytes]) -> None:
+        """Let no bundle answer with what it has kept of *keys*: they have been written."""
+        for reader in self._readers.values():
+            reader.forget(keys)
 
     async def unload(self, bundle_id: str) -> None:
         """Drop a bundle."""

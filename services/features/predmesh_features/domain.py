@@ -184,6 +184,7 @@ class Lookup:
         views: names of the feature views.
         ages: (views, rows) seconds; NaN where the entity is not in the store.
         clock_time: when ages were judged.
+        read_ages: (views, rows) seconds since the values were read from the store; None when all were read for this.
     """
 
     rows: int
@@ -194,6 +195,7 @@ class Lookup:
     views: Sequence[str]
     ages: Ages
     clock_time: datetime
+    read_ages: Ages | None = None
 
     @property
     def features(self) -> list[FeatureColumn]:

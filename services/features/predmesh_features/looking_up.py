@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -36,6 +36,7 @@ from predmesh_features.domain import (
 from predmesh_features.entity_keys import EntityKeys, check_keys, entity_keys
 from predmesh_features.lookup_plan import DATA_TYPES, Block, KeyGroup, lookup_plan
 from predmesh_features.on_demand import OnDemandView, python_values
+from predmesh_features.row_cache import RowCache
 from predmesh_features.stored_lists import decode_lists, decode_messages
 from predmesh_features.stored_values import StoredValueError, decode, decode_stamps
 
@@ -47,11 +48,19 @@ _NOTHING = StoredValue()
 class FeatureReader:
     """Answers lookups of one bundle."""
 
-    def __init__(self, plan: ReadPlan, *, bundle_id: str = "", max_age_seconds: float | None = None) -> None:
-        """Prepare *plan*; *max_age_seconds* is the bundle's own limit, on top of each view's."""
+    def __init__(
+        self,
+        plan: ReadPlan,
+        *,
+        bundle_id: str = "",
+        max_age_seconds: float | None = None,
+        cache: RowCache | None = None,
+    ) -> None:
+        """Prepare *plan*; *max_age_seconds* is the bundle's own limit, on top of each view's; *cache* keeps rows."""
         self.plan = plan
         self._bundle_id = bundle_id
         self._max_age_seconds = max_age_seconds
+        self._cache = cache
         self._plan = lookup_plan(plan)
         self._on_demand = [OnDemandView(each, bundle_id) for each in plan.on_demand]
 
@@ -70,7 +79,8 @@ class FeatureReader:
         prepared = self._plan
         keys = [entity_keys(group, frame) for group in prepared.groups]
         reads = [HashRead(each.keys, group.fields) for each, group in zip(keys, prepared.groups, strict=True)]
-        found = await store.read(reads)
+        cached = None if self._cache is None else await self._cache.read(store, reads)
+        found = await store.read(reads) if cached is None else cached.values
         replies = [Replies.of(*each) for each in zip(prepared.groups, keys, found, strict=True)]
         age_seconds = self._ages(replies, frame.rows, now)
         limit = youngest(self._max_age_seconds, max_age_seconds)
@@ -88,7 +98,15 @@ class FeatureReader:
             for block, made in zip(prepared.blocks, blocks, strict=True)
             if block.answered is None or block.answered.size
         ]
-        return Lookup(frame.rows, answered, single, stored, self.plan.features, prepared.views, age_seconds, now)
+        read_ages = None if cached is None else self._spread_read_ages(replies, frame.rows, cached.ages)
+        return Lookup(
+            frame.rows, answered, single, stored, self.plan.features, prepared.views, age_seconds, now, read_ages
+        )
+
+    def forget(self, keys: Collection[bytes]) -> None:
+        """Ask the store for the rows of *keys* anew: they have been written."""
+        if self._cache is not None:
+            self._cache.forget(keys)
 
     def _ages(self, replies: Sequence[Replies], rows: int, now: datetime) -> Ages:
         """(views, rows), each as old as its key's event time."""
@@ -104,6 +122,16 @@ class FeatureReader:
             by_row[stamp.view] = each.spread(by_key[start:stop])
             start = stop
         return by_row
+
+    def _spread_read_ages(self, replies: Sequence[Replies], rows: int, by_key: Sequence[Ages]) -> Ages | None:
+        """(views, rows) seconds since each row was read; None when all were read now."""
+        if not any(each.any() for each in by_key):
+            return None
+        spread = np.empty((len(self._plan.views), rows))
+        for each, group, seconds in zip(replies, self._plan.groups, by_key, strict=True):
+            padded = np.append(seconds, np.zeros(len(each.values) - len(seconds)))
+            spread[[stamp.view for stamp in group.stamps]] = each.spread(padded)
+        return spread
 
     def _down(self, replies: Sequence[Replies], rows: int) -> npt.NDArray[np.bool_] | None:
         """(views, rows) whether the server that has a row's key does not answer; None when all do."""

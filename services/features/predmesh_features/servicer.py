@@ -52,7 +52,11 @@ class FeatureServicer(Generated):
         plan = self._catalogue.reader(request.bundle_id).plan
         view = find_view(plan, request.feature_view)
         frame = frame_of(request.rows, "rows")
-        written = await self._store.write(hash_writes(plan, view, frame, self._event_nanos(request, frame)))
+        writes = hash_writes(plan, view, frame, self._event_nanos(request, frame))
+        try:
+            written = await self._store.write(writes)
+        finally:  # A push that fails may have written some.
+            self._catalogue.forget({write.key for write in writes})
         return pb.PushFeaturesResponse(rows_written=sum(written), rows_skipped=len(written) - sum(written))
 
     async def ListFeatureServices(
@@ -99,6 +103,7 @@ def lookup_to_proto(lookup: Lookup) -> pb.LookupFeaturesResponse:
         statuses=_statuses(lookup, single, packed),
         feature_views=lookup.views,
         age_seconds=lookup.ages.ravel().tolist(),
+        read_age_seconds=[] if lookup.read_ages is None else lookup.read_ages.ravel().tolist(),
         stored_features=[pb.StoredFeature(name=each.name, values=each.messages) for each in lookup.stored],
     )
     response.clock_time.FromDatetime(lookup.clock_time)

@@ -51,4 +51,5 @@ def looked(lookup: Lookup) -> Looked:
     blocks = [ColumnBlock(block.names, block.type, block.values, block.valid) for block in packed]
     frame = Frame.of_blocks(lookup.rows, {each.name: each.column for each in single}, blocks)
     states = [block.statuses for block in packed if block.statuses is not None] + [each.statuses for each in single]
-    return Looked(frame, any(bool((each == Status.UNAVAILABLE).any()) for each in states))
+    read_age = 0.0 if lookup.read_ages is None else float(lookup.read_ages.max())
+    return Looked(frame, any(bool((each == Status.UNAVAILABLE).any()) for each in states), read_age)

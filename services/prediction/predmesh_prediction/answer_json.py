@@ -35,6 +35,8 @@ def answer_document(answer: Answer, *, columns: bool, packed: bool = False) -> d
         ]
     queued = {"stage": "queue", "duration": duration_text(answer.queued_microseconds)}
     document["timings"] = [queued, *answer.once(__name__, _timings)]
+    if read_age := answer.read_age_microseconds:
+        document["featuresReadAge"] = duration_text(read_age)
     return document
 
 

@@ -25,6 +25,8 @@ def answer_proto(answer: Answer, *, columns: bool, packed: bool = False) -> pb.P
         response.columns.CopyFrom(frame_to_proto(answer.columns, readable=not packed))
     else:
         response.predictions.extend([from_plain(row) for row in answer.predictions])
+    if read_age := answer.read_age_microseconds:
+        response.features_read_age.FromMicroseconds(read_age)
     for each in answer.degraded:
         response.degraded.add(stage=each.stage, policy=each.policy, reason=each.reason, detail=each.detail)
     return response

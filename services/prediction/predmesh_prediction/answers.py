@@ -58,6 +58,11 @@ class Answer:
         return round(max(part.queued_seconds for part in self.parts) * 1e6)
 
     @property
+    def read_age_microseconds(self) -> int:
+        """How long ago features were read from the online store, at most; 0 when all were read for the answer."""
+        return round(max(part.result.read_age_seconds for part in self.parts) * 1e6)
+
+    @property
     def microseconds(self) -> dict[str, int]:
         """Time that each stage worked, in order, summed over the batches."""
         took: dict[str, int] = {}

@@ -32,7 +32,9 @@ class StubFeatures:
         if rows != keys.rows:
             raise unreadable("features", FrameError("", f"{rows} rows where {keys.rows} were asked for"))
         columns = WireColumns("features", response.features)
-        return Looked(Frame(rows, columns), _UNAVAILABLE in response.statuses)
+        return Looked(
+            Frame(rows, columns), _UNAVAILABLE in response.statuses, max(response.read_age_seconds, default=0.0)
+        )
 
 
 def _duration(seconds: float) -> duration_pb2.Duration:

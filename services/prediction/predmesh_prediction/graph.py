@@ -53,6 +53,8 @@ class Travelled:
     """Time that each stage took."""
     degraded: list[Degraded] = field(default_factory=list)
     """What was degraded."""
+    read_age_seconds: float = 0.0
+    """How long ago the features of a row were read from the online store, at most; 0 when all were read for it."""
     encoded: dict[str, Any] = field(default_factory=dict)
     """What an encoder of answers has made of it, under the encoder's name, for the other requests of the batch."""
 
@@ -133,14 +135,14 @@ class Graph:
         keys = Frame(frame.rows, {key: frame.columns[name] for key, name in self._keys.items()})
         call = self._stages.features.lookup(self._bundle_id, keys, self._bundle.features.max_age_seconds)
         if policy is Policy.FAIL:
-            looked = self._complete(await _timed(batch, "features", call))
+            looked = self._complete(batch, await _timed(batch, "features", call))
             if looked.store_down:
                 raise DependencyDown("ERROR_REASON_STORE_DOWN", "the online store does not answer: try again")
             return looked.features
         try:
             with deadline.within(PATIENCE * deadline.remaining()):
                 async with asyncio.timeout(deadline.remaining()):
-                    looked = self._complete(await _timed(batch, "features", call))
+                    looked = self._complete(batch, await _timed(batch, "features", call))
             if self._last_known is not None and not looked.store_down:
                 self._last_known.remember(keys, looked.features)
         except (PredmeshError, TimeoutError) as error:
@@ -149,11 +151,12 @@ class Graph:
             return self._stand_in(batch, keys, "ERROR_REASON_STORE_DOWN")
         return looked.features
 
-    def _complete(self, looked: Looked) -> Looked:
+    def _complete(self, batch: Travelled, looked: Looked) -> Looked:
         missing = [each.name for each in self._features if each.name not in looked.features.columns]
         if missing:
             text = f"features did not answer with {missing[0]!r}; was the bundle deployed whole?"
             raise DependencyDown("ERROR_REASON_STAGE_DOWN", text, stage="features")
+        batch.read_age_seconds = looked.read_age_seconds
         return looked
 
     def _stand_in(self, batch: Travelled, keys: Frame, reason: str) -> Frame:

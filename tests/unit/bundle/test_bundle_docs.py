@@ -12,6 +12,7 @@ from predmesh_bundle.schema import (
     TYPE_NAMES,
     Bundle,
     Explanation,
+    FeatureCache,
     FeatureSet,
     Inference,
     Input,
@@ -31,6 +32,7 @@ SECTIONS: dict[str, type[Part]] = {
     "The bundle itself": Bundle,
     "Inputs": Input,
     "Features": FeatureSet,
+    "A cache": FeatureCache,
     "Preprocessing": Preprocessing,
     "Inference": Inference,
     "A tensor": TensorSpec,
@@ -67,6 +69,7 @@ def test_what_is_required_is_said(section: str) -> None:
 @pytest.mark.parametrize(
     ("section", "key"),
     [
+        ("A cache", "max_rows"),
         ("Inference", "instances"),
         ("Inference", "max_batch_rows"),
         ("Inference", "device"),

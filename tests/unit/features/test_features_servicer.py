@@ -16,6 +16,7 @@ from predmesh.features.v1 import feature_service_pb2 as pb
 from predmesh.features.v1.feature_service_pb2_grpc import FeatureServiceStub, add_FeatureServiceServicer_to_server
 from predmesh_bundle.clock import FixedClock
 from predmesh_bundle.read_plan import FeaturePlan, FeatureType, ReadPlan
+from predmesh_bundle.schema import FeatureCache
 from predmesh_features.catalogue import Catalogue
 from predmesh_features.domain import Status
 from predmesh_features.servicer import FeatureServicer
@@ -30,8 +31,8 @@ BUNDLE = "flight-delay-1-0123456789ab"
 Asked = Callable[..., Frame]
 
 
-def bundle(plan: ReadPlan | None, bundle_id: str = BUNDLE) -> Any:
-    features = SimpleNamespace(max_age_seconds=None)
+def bundle(plan: ReadPlan | None, bundle_id: str = BUNDLE, cache: FeatureCache | None = None) -> Any:
+    features = SimpleNamespace(max_age_seconds=None, cache=cache)
     return SimpleNamespace(bundle_id=bundle_id, bundle=SimpleNamespace(features=features), read_plan=lambda: plan)
 
 
@@ -217,6 +218,30 @@ async def test_a_store_that_is_down_is_unavailable(stub: Any, store: FakeStore, 
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.LookupFeatures(lookup(asked("EWR")))
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+async def test_what_is_pushed_is_answered_at_once_also_where_rows_are_kept(
+    plan: ReadPlan, catalogue: Catalogue, stub: Any, store: FakeStore, asked: Callable[..., Frame]
+) -> None:
+    await catalogue.unload(BUNDLE)
+    await catalogue.load(bundle(plan, cache=FeatureCache(max_age=3600.0)))
+    await stub.PushFeatures(weather("EWR", "JFK", wind=[1.0, 2.0]))
+    first = await stub.LookupFeatures(lookup(asked("EWR", "JFK")))
+    assert not first.read_age_seconds
+    again = await stub.LookupFeatures(lookup(asked("EWR", "JFK")))
+    assert len(store.reads) == 1
+    assert len(again.read_age_seconds) == len(again.feature_views) * 2
+    assert min(again.read_age_seconds) > 0
+    assert (again.features, again.age_seconds) == (first.features, again.age_seconds)
+    newer = weather("JFK", wind=[5.0])
+    newer.event_times.add(seconds=2_000_000_000)
+    await stub.PushFeatures(newer)
+    after = await stub.LookupFeatures(lookup(asked("EWR", "JFK")))
+    assert frame_from_proto(after.features).columns["wind"].to_list() == [1.0, 5.0]
+    ages = dict(
+        zip([(view, row) for view in after.feature_views for row in (0, 1)], after.read_age_seconds, strict=True)
+    )
+    assert ages["weather", 1] == 0 < ages["weather", 0]
 
 
 async def test_the_callers_deadline_ends_a_slow_lookup(stub: Any, store: FakeStore, asked: Asked) -> None:

@@ -194,6 +194,7 @@ class FakeFeatures(FeatureServiceServicer):
     silent: bool = False
     forgetful: bool = False
     broken: bool = False
+    read_ages: list[float] = field(default_factory=list)
 
     async def ListFeatureServices(self, request: Any, context: Any) -> Any:
         raise NotOffered("ERROR_REASON_UNSPECIFIED", "prediction asks for no list")
@@ -218,6 +219,7 @@ class FakeFeatures(FeatureServiceServicer):
         return features_pb.LookupFeaturesResponse(
             features=frame_pb2.Frame(rows=keys.rows, columns=made),
             statuses=bytes([status]) * keys.rows * len(columns),
+            read_age_seconds=self.read_ages,
         )
 
 

@@ -95,6 +95,14 @@ async def test_a_degraded_answer_says_so_in_both(mesh: Mesh) -> None:
     assert rest["degraded"][0]["stage"] == "features"
 
 
+async def test_how_long_ago_features_were_read_is_said_in_both_unless_it_was_now(mesh: Mesh) -> None:
+    assert "featuresReadAge" not in await post(mesh, {"instances": [FLIGHT]})
+    mesh.features.read_ages = [0.0, 2.25]
+    rest = await post(mesh, {"instances": [FLIGHT]})
+    answer = await mesh.prediction.Predict(struct_request([FLIGHT]), metadata=ID)
+    assert rest["featuresReadAge"] == json_format.MessageToDict(answer)["featuresReadAge"] == "2.250s"
+
+
 async def test_a_version_can_be_named(mesh: Mesh) -> None:
     request = http_pb.PredictHttpRequest(model="flight-delay", version="1", body=body({"instances": [FLIGHT]}, ""))
     assert orjson.loads((await mesh.http.PredictHttp(request)).data)["modelVersion"] == "1"
