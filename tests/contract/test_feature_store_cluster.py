@@ -71,7 +71,7 @@ def owner_of(cluster: RedisCluster, slot: int) -> RedisServer:
 
 async def until_read(store: FeastRedisCluster, keys: Sequence[bytes], wanted: Sequence[HashValues | None]) -> None:
     """Ends when *keys* are read as *wanted*."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             with contextlib.suppress(DependencyDown):
                 if await read(store, keys) == list(wanted):
@@ -159,6 +159,17 @@ async def test_a_server_that_goes_takes_only_its_rows_along_and_brings_them_back
         await store.ping()
         gone.start()
         await until_read(store, KEYS, rows(KEYS))
+
+
+async def test_a_replica_that_takes_over_is_found(own_cluster: RedisCluster) -> None:
+    gone = own_cluster.servers[2]
+    with own_cluster.replica_of(gone):
+        async with store_at(own_cluster.url) as store:
+            await store.write([write(key) for key in KEYS])
+            with gone.client() as client:
+                assert client.wait(1, 5000) == 1
+            gone.stop()
+            await until_read(store, KEYS, rows(KEYS))
 
 
 async def test_a_server_that_hangs_costs_a_caller_no_more_than_its_deadline(own_cluster: RedisCluster) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,17 +76,31 @@ class RedisCluster:
 
     def agree(self) -> None:
         """Wait until every server sees all slots served."""
-        end = time.monotonic() + AGREEMENT_SECONDS
-        while not all(self._whole(server) for server in self.servers):
-            if time.monotonic() > end:
-                raise TimeoutError("the servers do not become one cluster")
-            time.sleep(0.02)
+        _until(lambda: all(map(self._whole, self.servers)), "the servers do not become one cluster")
 
     def clear(self) -> None:
         """Forget every key."""
         for server in self.servers:
             with server.client() as client:
                 client.flushall()
+
+    @contextlib.contextmanager
+    def replica_of(self, server: RedisServer) -> Iterator[RedisServer]:
+        """A further server that has what *server* has, and takes over when that is gone; for the block."""
+        with tempfile.TemporaryDirectory(prefix="predmesh-replica-") as folder:
+            replica = RedisServer(Path(folder), *DIRECTIVES, port=_cluster_port())
+            replica.start()
+            try:
+                with server.client() as leading, replica.client() as following:
+                    owner = self._id(leading)
+                    self._cluster(following, "MEET", "127.0.0.1", server.port)
+                    _until(lambda: owner.encode() in self._cluster(following, "NODES"), "the replica meets nobody")
+                    self._cluster(following, "REPLICATE", owner)
+                    _until(lambda: following.info("replication")["master_link_status"] == "up", "nothing is copied")
+                _until(lambda: all(self._knows(each, replica) for each in self.servers), "the replica is not known")
+                yield replica
+            finally:
+                replica.stop()
 
     def begin_move(self, slot: int, source: RedisServer, target: RedisServer) -> None:
         """Announce that *slot* goes from *source* to *target*: from now on each sends callers to the other."""
@@ -116,6 +130,12 @@ class RedisCluster:
         owners = {owner[1] for _, _, owner, *_ in found}
         return up and len(owners) == SIZE and sum(last - first + 1 for first, last, *_ in found) == SLOTS
 
+    def _knows(self, server: RedisServer, replica: RedisServer) -> bool:
+        """Whether *server* would let *replica* take over."""
+        with server.client() as client:
+            lines = bytes(self._cluster(client, "NODES")).splitlines()
+        return any(b":%d@" % replica.port in line and b"slave" in line for line in lines)
+
     def _id(self, client: redis.Redis) -> str:
         return str(self._cluster(client, "MYID"), "ascii")
 
@@ -143,6 +163,14 @@ def redis_cluster() -> Iterator[RedisCluster]:
         pytest.skip("missing here: redis-server")
     with running_redis_cluster() as cluster:
         yield cluster
+
+
+def _until(done: Callable[[], bool], problem: str) -> None:
+    end = time.monotonic() + AGREEMENT_SECONDS
+    while not done():
+        if time.monotonic() > end:
+            raise TimeoutError(problem)
+        time.sleep(0.02)
 
 
 def _cluster_port() -> int:
