@@ -21,7 +21,7 @@ from loadtests.peers.catalogue import Degraded, Dialect
 
 TOLERANCE = 1e-5
 AT_ONCE = 16
-"""Requests under way at the same time, so that servers that batch do."""
+"""Requests under way at the same time, at most."""
 
 START_SECONDS = 120.0
 TRIES = 8
@@ -57,7 +57,7 @@ def wait_until_it_answers(address: str, dialect: Dialect, rows: Sequence[Row], f
         if said := failure():
             raise Wrong(f"it ended:\n{said}")
         try:
-            ask_all(address, dialect, [rows], tries=1)
+            ask_all(address, dialect, [rows], at_once=1, tries=1)
             return
         except Wrong as error:
             seen = str(error)
@@ -65,22 +65,24 @@ def wait_until_it_answers(address: str, dialect: Dialect, rows: Sequence[Row], f
     raise Wrong(f"it did not answer in {START_SECONDS:.0f} s: {seen}")
 
 
-def ask_all(address: str, dialect: Dialect, requests: Sequence[Sequence[Row]], tries: int = TRIES) -> list[list[float]]:
-    """Probabilities that the server gives each request, AT_ONCE at a time.
+def ask_all(
+    address: str, dialect: Dialect, requests: Sequence[Sequence[Row]], *, at_once: int, tries: int = TRIES
+) -> list[list[float]]:
+    """Probabilities that the server gives each request, *at_once* of them under way.
 
     Raises:
         Wrong: a request fails every time.
     """
-    return asyncio.run(_ask_all(address, dialect, requests, tries))
+    return asyncio.run(_ask_all(address, dialect, requests, at_once, tries))
 
 
-def check(address: str, dialect: Dialect, questions: Sequence[Question]) -> None:
-    """Asks every question.
+def check(address: str, dialect: Dialect, questions: Sequence[Question], at_once: int) -> None:
+    """Asks every question, *at_once* of them under way.
 
     Raises:
         Wrong: an answer is not the right one to within 1e-5.
     """
-    found = ask_all(address, dialect, [question.rows for question in questions])
+    found = ask_all(address, dialect, [question.rows for question in questions], at_once=at_once)
     wrong = [
         f"request {number}: {answers[:3]}, not {question.answers[:3]}"
         for number, (question, answers) in enumerate(zip(questions, found, strict=True))
@@ -97,8 +99,10 @@ def same(some: Sequence[float], others: Sequence[float]) -> bool:
     )
 
 
-async def _ask_all(address: str, dialect: Dialect, requests: Sequence[Sequence[Row]], tries: int) -> list[list[float]]:
-    room = asyncio.Semaphore(AT_ONCE)
+async def _ask_all(
+    address: str, dialect: Dialect, requests: Sequence[Sequence[Row]], at_once: int, tries: int
+) -> list[list[float]]:
+    room = asyncio.Semaphore(at_once)
 
     async def one(ask: Asker, rows: Sequence[Row]) -> list[float]:
         async with room:

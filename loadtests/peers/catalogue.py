@@ -119,7 +119,7 @@ PEERS = (
             "--host=127.0.0.1",
             "--port={port}",
         ),
-        variables={"BENTOML_DO_NOT_TRACK": "True", "PEER_MAX_LATENCY_MS": "1000"},
+        variables={"BENTOML_DO_NOT_TRACK": "True", "PEER_MAX_LATENCY_MS": "10000"},
         settings=(
             Setting("1 worker", {"PEER_WORKERS": "1"}),
             Setting("2 workers", {"PEER_WORKERS": "2"}),
