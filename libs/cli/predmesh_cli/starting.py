@@ -102,8 +102,9 @@ def _running(home: Home, kept: MeshSettings, asked: Asked) -> Described:
         )
     described = describe(home, kept)
     supervisor = Supervisor(described.supervisor_socket)
-    if supervisor.waiting():
-        # What failed may have been mended in mesh.toml; what runs keeps what it was started with.
+    if any(each.state != "RUNNING" for each in supervisor.programs().values()):
+        # What fails, even if it is just being tried again, may have been mended in mesh.toml; what runs keeps what it
+        # was started with.
         write(described)
         supervisor.start_waiting()
     return described
