@@ -4,6 +4,8 @@ The online store holds the newest values only, so each cut-off is materialised a
 """
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -96,7 +98,8 @@ class Online:
         assert settings is not None
         assert settings.sockets is not None
         self.store = Store(home.store)
-        self.features_address = f"unix:{settings.sockets / 'features.sock'}"
+        workers = (path for path in settings.sockets.glob("features*.sock") if not path.stem.endswith("-http"))
+        self.features_address = f"unix:{min(workers)}"
         self._mesh = mesh
         self._feast = feast
 
@@ -121,11 +124,12 @@ class Online:
             answer = FeatureServiceStub(channel).LookupFeatures(asked, timeout=10)
         return frame_from_proto(answer.features)
 
-    def probability(self, rows: pl.DataFrame) -> Floats:
-        """What the mesh answers over REST."""
+    def probability(self, rows: pl.DataFrame, version: str = "") -> Floats:
+        """What the mesh answers over REST, by default with the model's default version."""
         asked = rows.select(*KEYS, "distance_miles", pl.col("scheduled_departure").dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
         instances = [{name: value for name, value in row.items() if value is not None} for row in asked.to_dicts()]
-        answer = self._mesh.post("/v1/models/flight-delay:predict", {"instances": instances}).json()
+        model = f"flight-delay/versions/{version}" if version else "flight-delay"
+        answer = self._mesh.post(f"/v1/models/{model}:predict", {"instances": instances}).json()
         assert not answer.get("degraded"), answer["degraded"]
         return np.array([row["late_probability"] for row in answer["predictions"]])
 
@@ -150,6 +154,19 @@ def online(offline: Offline, flights_mesh: RunningMesh) -> Iterator[Online]:
             online.materialise(DEMO_TIME)
 
 
+@pytest.fixture(scope="module")
+def in_process(online: Online, flights_mesh: RunningMesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The version of the flights whose stages all run in prediction's own process."""
+    folder = tmp_path_factory.mktemp("placed") / "bundle"
+    shutil.copytree(train.BUNDLE, folder)
+    written = (folder / "predmesh.yaml").read_text()
+    placed = re.sub(r"^version:.*$", 'version: "90"', written, flags=re.MULTILINE)
+    (folder / "predmesh.yaml").write_text(f"{placed}\nstages: in-process\n")
+    flights_mesh.predmesh("deploy", "--no-default", str(folder))
+    yield "90"
+    flights_mesh.predmesh("undeploy", "flight-delay", "--version", "90")
+
+
 def strings(column: pl.Series) -> Column:
     """A column of text; null is absent."""
     values = column.fill_null("").to_numpy().astype(object)
@@ -157,14 +174,15 @@ def strings(column: pl.Series) -> Column:
 
 
 @pytest.mark.parametrize("cut_off", CUT_OFFS)
-def test_serving_sees_what_training_sees(online: Online, offline: Offline, cut_off: str) -> None:
+def test_serving_sees_what_training_sees(online: Online, offline: Offline, in_process: str, cut_off: str) -> None:
     rows = offline.following(datetime.fromisoformat(cut_off))
     online.materialise(datetime.fromisoformat(cut_off))
     found = online.features(rows)
     for _, feature in offline.plan.described():
         served, trained = floats(found.column(feature.name)), rows[feature.name].cast(pl.Float64).to_numpy()
         np.testing.assert_allclose(served, trained, rtol=0, atol=1e-6, err_msg=feature.name)
-    np.testing.assert_allclose(online.probability(rows), offline.probability(rows), rtol=0, atol=1e-6)
+    for version in ("", in_process):
+        np.testing.assert_allclose(online.probability(rows, version), offline.probability(rows), rtol=0, atol=1e-6)
 
 
 def test_the_cut_offs_cover_what_is_missing_and_what_is_old(offline: Offline) -> None:
