@@ -1,9 +1,9 @@
 """Compares our feature reader with Feast's own on one Redis: `python -m loadtests.feature_reader`.
 
-Both read 32 features of 4 views, in one process each, and as servers on loopback, ours over gRPC, theirs over HTTP, as
-each comes. Calls are interleaved, so that a busy machine slows both; times are medians, and the ratio is what holds on
-another machine. CPU is that of the process that reads, the servers' without their callers'. Rows are those of flights,
-where many share an origin or a carrier, or all distinct.
+Both read 32 features of 4 views, in one process each, and as servers on one machine: ours as the mesh calls it, theirs
+over HTTP and JSON. Calls are interleaved, so that a busy machine slows both; times are medians, and the ratio is what
+holds on another machine. CPU is that of the process that reads, the servers' without their callers'. Rows are those of
+flights, where many share an origin or a carrier, or all distinct.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from predmesh_features.redis_address import parse_redis_url
 from predmesh_frame.columns import Column, DataType
 from predmesh_frame.frames import Frame
 from predmesh_frame.wire import frame_to_proto
+from predmesh_rpc.channels import connect
 from predmesh_testing.feast import Feast, running_feast
 from predmesh_testing.feast_server import serving_feast
 from predmesh_testing.redis import RedisServer, running_redis
@@ -216,7 +217,7 @@ async def compare(way: str, theirs: Call, ours: Call, rounds: int) -> None:
             for call in (theirs, ours):  # The first of each warms caches.
                 await call(entities)
             feast, reader = Costs(), Costs()
-            for _ in range(rounds):
+            for _ in range(rounds * (4 if size == 1 else 1)):
                 feast.add(await theirs(entities))
                 reader.add(await ours(entities))
             ratio = statistics.median(feast.passed) / statistics.median(reader.passed)
@@ -247,16 +248,22 @@ async def features_process(
     store = Store(folder / "store")
     deploy(store, bundle)
     with started([sys.executable, "-m", "predmesh_features"], folder, redis) as process:
-        async with grpc.aio.insecure_channel(f"unix:{folder / 'run/features.sock'}") as channel:
-            await asyncio.wait_for(channel.channel_ready(), 30)
+        socket = folder / "run/features.sock"
+        async with grpc.aio.insecure_channel(f"unix:{socket}") as grown, connect(f"http+unix:{socket}.http") as channel:
+            await asyncio.wait_for(grown.channel_ready(), 30)
             yield FeatureServiceStub(channel), store.current().models[0].bundle_id, psutil.Process(process.pid)
 
 
 @contextlib.contextmanager
 def started(command: Sequence[str], home: Path, redis: RedisServer) -> Iterator[subprocess.Popen[bytes]]:
     """A service of the mesh, for the block."""
-    environment = os.environ | {"PREDMESH_HOME": str(home), "PREDMESH_REDIS_URL": redis.unix_url}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+    environment = os.environ | {
+        "PREDMESH_HOME": str(home),
+        "PREDMESH_REDIS_URL": redis.unix_url,
+        "FEATURES_HTTP_ADDRESS": f"unix:{home / 'run/features.sock.http'}",
+    }
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet) as process:
         try:
             yield process
         finally:
