@@ -113,13 +113,18 @@ async def _ask_all(
             try:
                 return await ask(rows)
             except FAILURES as error:
-                raise Wrong(f"a request failed: {error}") from error
+                raise Wrong(f"a request failed: {_words(error)}") from error
 
     if dialect.face is Face.REST:
         async with httpx.AsyncClient(base_url=f"http://{address}", timeout=TIMEOUT_SECONDS) as client:
             return await asyncio.gather(*(one(_rest(client, dialect), rows) for rows in requests))
     async with grpc.aio.insecure_channel(address) as channel:
         return await asyncio.gather(*(one(_grpc(channel, dialect), rows) for rows in requests))
+
+
+def _words(error: Exception) -> str:
+    body = error.response.text[:500] if isinstance(error, httpx.HTTPStatusError) else ""
+    return f"{error} {body}".strip()
 
 
 def _rest(client: httpx.AsyncClient, dialect: Dialect) -> Asker:

@@ -160,9 +160,6 @@ PEERS = (
             "MLSERVER_MODEL_MAX_BATCH_SIZE": "64",
         },
         settings=(
-            Setting(
-                "in one process, 1 ms", {"MLSERVER_PARALLEL_WORKERS": "0", "MLSERVER_MODEL_MAX_BATCH_TIME": "0.001"}
-            ),
             Setting("1 worker, 1 ms", {"MLSERVER_PARALLEL_WORKERS": "1", "MLSERVER_MODEL_MAX_BATCH_TIME": "0.001"}),
             Setting("2 workers, 1 ms", {"MLSERVER_PARALLEL_WORKERS": "2", "MLSERVER_MODEL_MAX_BATCH_TIME": "0.001"}),
         ),
