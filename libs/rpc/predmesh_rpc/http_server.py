@@ -175,12 +175,13 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._last:
             return
+        if self._head is None:
+            self._unfinished_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self._refuse(400, b"this is no HTTP/1.1\n")
             return
-        self._unfinished_bytes = 0 if self._head is not None else self._unfinished_bytes + len(data)
         if self._unfinished_bytes > _LONGEST_HEAD_BYTES:
             self._refuse(431, b"the headers are too large\n")
 
@@ -195,7 +196,7 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         # What comes after the body must not pass for what the gateway wrote before it.
-        self._head, self._headers = self._headers, []
+        self._head, self._headers, self._unfinished_bytes = self._headers, [], 0
 
     def on_body(self, data: bytes) -> None:
         self._size += len(data)

@@ -88,6 +88,16 @@ async def test_a_head_without_end_is_refused() -> None:
         assert (await everything(connection)).startswith(b"HTTP/1.1 431 ")
 
 
+async def test_a_connection_carries_any_number_of_requests() -> None:
+    ask = b"POST /x HTTP/1.1\r\na: " + b"b" * 4096 + b"\r\ncontent-length: 2\r\n\r\nhi"
+    async with serving() as connect, asyncio.timeout(10):
+        reader, writer = await connect()
+        for _ in range(64):  # together four times what one head may have
+            writer.write(ask)
+            assert await reader.readuntil(b"2 hi None") == response(200, b"text/plain", b"POST /x 2 hi None")
+        writer.close()
+
+
 async def test_a_client_that_wants_the_end_gets_it() -> None:
     async with serving() as connect:
         connection = await connect()
