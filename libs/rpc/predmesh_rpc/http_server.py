@@ -144,7 +144,7 @@ class _Connection(asyncio.Protocol):
         self._transport: Any = None
         self._waiting: deque[HttpRequest] = deque()
         self._taken: asyncio.Future[None] | None = None
-        self._last = False
+        self._last = self._begun = False
         self._unfinished_bytes = 0
         self._url = b""
         self._headers: list[tuple[str, str]] = []
@@ -186,6 +186,7 @@ class _Connection(asyncio.Protocol):
             self._refuse(431, b"the headers are too large\n")
 
     def on_message_begin(self) -> None:
+        self._begun = True
         self._url, self._headers, self._head, self._body, self._size = b"", [], None, [], 0
 
     def on_url(self, url: bytes) -> None:
@@ -209,6 +210,7 @@ class _Connection(asyncio.Protocol):
             self._last = True
 
     def on_message_complete(self) -> None:
+        self._begun = False
         if self._last or self._head is None:
             return
         verb, target = self._parser.get_method().decode("latin-1"), self._url.decode("latin-1")
@@ -223,8 +225,7 @@ class _Connection(asyncio.Protocol):
 
     def finish(self) -> None:
         """End once what has come, or begun to come, is answered."""
-        begun = self._head is not None or self._unfinished_bytes > 0
-        if self.task is None and not begun:
+        if self.task is None and not self._begun:
             self.abort()
 
     def abort(self) -> None:
