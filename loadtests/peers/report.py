@@ -141,9 +141,9 @@ def draw(measured: Sequence[Measured], path: Path) -> None:
             bars = bars_of(compare(aspect, measured))
             colours = ["tab:blue" if name.startswith("Predmesh") else "tab:gray" for name in bars]
             drawn = axes.barh(list(bars), list(bars.values()), color=colours)
-            axes.bar_label(drawn, fmt="{:,.4g}", padding=3)
+            axes.bar_label(drawn, [f"{value:,.{0 if value >= 100 else 2}f}" for value in bars.values()], padding=3)
             axes.invert_yaxis()
-            axes.margins(x=0.2)
+            axes.set_xlim(0, 1.25 * max(bars.values()))
             axes.set_title(aspect.what)
         figure.savefig(path, metadata={"Date": None})
 
