@@ -81,21 +81,22 @@ def running_mesh(
     """
     mesh = RunningMesh(folder, free_port())
     try:
-        _done(mesh, "up", "--port", str(mesh.port), *(("--workers", workers) if workers else ()))
+        done(mesh, "up", "--port", str(mesh.port), *(("--workers", workers) if workers else ()))
         mesh.python("examples/flights/setup.py")
         if patch:
             bundle = patched(bundle or FLIGHTS, patch, folder / "patched")
         if bundle is not None:
-            _done(mesh, "deploy", str(bundle), "--replace")
+            done(mesh, "deploy", str(bundle), "--replace")
         mesh.python("examples/wine/train.py")
-        _done(mesh, "deploy", str(WINE))
+        done(mesh, "deploy", str(WINE))
         home = Home.at(folder)
         yield Started(_own_gateway(home).prediction_addresses[0], mesh.address, home=home)
     finally:
         mesh.predmesh("down")
 
 
-def _done(mesh: RunningMesh, *words: str) -> None:
+def done(mesh: RunningMesh, *words: str) -> None:
+    """Runs the command line against *mesh*, or ends the program with what it said."""
     told = mesh.predmesh(*words, check=False)
     if told.returncode:
         raise SystemExit(f"predmesh {' '.join(words)} failed:\n{told.stderr}")
