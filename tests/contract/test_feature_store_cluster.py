@@ -163,12 +163,13 @@ async def test_a_server_that_goes_takes_only_its_rows_along_and_brings_them_back
 
 async def test_a_replica_that_takes_over_is_found(own_cluster: RedisCluster) -> None:
     gone = own_cluster.servers[2]
-    with own_cluster.replica_of(gone):
+    with own_cluster.replica_of(gone) as replica:
         async with store_at(own_cluster.url) as store:
             await store.write([write(key) for key in KEYS])
             with gone.client() as client:
                 assert client.wait(1, 5000) == 1
             gone.stop()
+            own_cluster.take_over(replica)
             await until_read(store, KEYS, rows(KEYS))
 
 

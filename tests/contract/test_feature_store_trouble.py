@@ -218,9 +218,10 @@ async def test_two_writers_at_the_same_time_leave_the_newest_row(server: RedisSe
         (b"-LOADING Redis is loading the dataset in memory\r\n", "answers LOADING"),
         (b"-MASTERDOWN Link with MASTER is down\r\n", "answers MASTERDOWN"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak the Redis protocol"),
+        (b"*1\r\n$4\r\nPING\r\n", "does not speak the Redis protocol"),
         (b"", "closed the connection"),
     ],
-    ids=["loading", "master-down", "no-redis", "closes"],
+    ids=["loading", "master-down", "no-redis", "echoes", "closes"],
 )
 async def test_what_a_server_says_instead_of_pong_is_told(answer: bytes, problem: str) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

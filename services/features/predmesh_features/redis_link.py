@@ -19,7 +19,7 @@ from predmesh_rpc import deadline
 from predmesh_rpc.errors import DeadlineExceeded, DependencyDown, TooMuch
 
 from predmesh_features.redis_address import RedisAddress
-from predmesh_features.redis_protocol import SILENT, ConnectionGone, RedisConnection, command, spoken
+from predmesh_features.redis_protocol import NOT_REDIS, SILENT, ConnectionGone, RedisConnection, command, spoken
 
 log = logging.getLogger(__name__)
 
@@ -187,9 +187,13 @@ class RedisLink:
         if address.password:
             user = [address.user.encode()] if address.user else []
             greetings.insert(0, command(b"AUTH", *user, address.password.encode()))
-        for reply in await connection.send(b"".join(greetings), len(greetings)):
+        replies = await connection.send(b"".join(greetings), len(greetings))
+        for reply in replies:
             if isinstance(reply, hiredis.ReplyError):
                 raise _NotOpen(f"answers {error_code(reply)}")
+        # Who connects to a port of its own range that nobody listens on may meet itself, and hear its own words.
+        if replies[-1] != b"PONG":
+            raise _NotOpen(NOT_REDIS)
 
 
 class _NotOpen(Exception):

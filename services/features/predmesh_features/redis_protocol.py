@@ -16,6 +16,9 @@ import hiredis
 SILENT = "does not answer"
 """How a connection ended whose server took too long."""
 
+NOT_REDIS = "does not speak the Redis protocol"
+"""How a connection ended whose server is something else."""
+
 _INCOMPLETE = object()
 
 
@@ -123,7 +126,7 @@ class RedisConnection(asyncio.Protocol):
                     if not call.future.done():
                         call.future.set_result(call.received)
         except (hiredis.ProtocolError, IndexError):
-            self._end("does not speak the Redis protocol")
+            self._end(NOT_REDIS)
 
     def connection_lost(self, error: Exception | None) -> None:
         """See asyncio.Protocol."""
