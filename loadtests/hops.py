@@ -130,19 +130,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="runs of each way; %(default)s")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of a run; %(default)s")
+    parser.add_argument(
+        "--front", action="store_true", help="the HTTP/1.1 front alone, to tell loops and sockets apart"
+    )
     parser.add_argument("--quick", action="store_true", help="every way once, for a tenth of a second")
     asked = parser.parse_args()
     end_cleanly()
     rounds, seconds = (1, 0.1) if asked.quick else (asked.rounds, asked.seconds)
-    samples: Samples = {load: {way: [] for way in WAYS} for load in LOADS}
+    ways = [way for way in WAYS if way.server is Server.HTTP or not asked.front]
+    samples: Samples = {load: {way: [] for way in ways} for load in LOADS}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        servers = {way: stack.enter_context(started(way, folder / str(at))) for at, way in enumerate(WAYS)}
+        servers = {way: stack.enter_context(started(way, folder / str(at))) for at, way in enumerate(ways)}
         clients = {loop: stack.enter_context(ProcessPoolExecutor(1, _SPAWN)) for loop in Loop}
         for turn in range(rounds):
+            first = turn % len(ways)
+            turned = {way: servers[way] for way in (*ways[first:], *ways[:first])}
             for load in LOADS:
                 say(f"round {turn + 1} of {rounds}: {load.name}")
-                for way, sample in measured(load, servers, clients, seconds).items():
+                for way, sample in measured(load, turned, clients, seconds).items():
                     samples[load][way].append(sample)
     machine = str(Machine.this())
     print(f"{machine}; {rounds} rounds of {seconds:g} s\n")
@@ -155,7 +161,9 @@ def measured(
     load: Load, servers: Mapping[Way, Served], clients: Mapping[Loop, Executor], seconds: float
 ) -> dict[Way, Sample]:
     """One run of every way, one after the other."""
-    return {way: clients[way.loop].submit(called, way, servers[way], load, seconds).result() for way in WAYS}
+    return {
+        way: clients[way.loop].submit(called, way, served, load, seconds).result() for way, served in servers.items()
+    }
 
 
 _FIGURES: tuple[tuple[str, Callable[[Sample], float]], ...] = (
