@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Collection, Generator, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 GAIN = 0.05
-"""Part of a request's time that more batches in flight must save."""
+"""Part of a request's time that more batches in flight must save; fewer may add as much to the rate instead."""
+
+LOSS = 0.03
+"""Part of the rate that saved time may cost; noise is not told from less."""
 
 _REST, _LONGEST_REST = 4, 128
 _BATCHES, _FEWEST_BATCHES, _SECONDS = 32, 8, 0.25
@@ -23,6 +27,8 @@ class Window(NamedTuple):
     """Mean time from arrival to result."""
     waited: float
     """Mean part of it that was spent in the queue."""
+    per_second: float
+    """Requests that ended in a second."""
 
 
 class Tempo(NamedTuple):
@@ -43,29 +49,39 @@ class Tempo(NamedTuple):
 def climb(most: int) -> Generator[int, Window, None]:
     """Yields how many batches may travel, from 1 to *most*, and is sent how requests fared in a window of that.
 
-    Twice as many, or half, are tried from time to time, ever more seldom while that is of no use. By Little's law
-    the number that lets requests end soonest is also the one that lets most of them through.
+    Twice as many, or half, are tried from time to time, ever more seldom while that is of no use. Where callers wait
+    for answers before they ask again, the rate tells which number is better: smaller batches end sooner here and cost
+    the machine more, which is paid for at the gateway and by the callers. Where they do not, the rate is theirs, and
+    the time tells.
     """
     now, rest = 1, _REST
     while True:
         for _ in range(rest):
             window = yield now
         crowded = window.waited > 2 * GAIN * window.seconds
-        if crowded and 2 * now <= most and (yield from _saves(now, 2 * now, GAIN)):
+        if crowded and 2 * now <= most and (yield from _better(now, 2 * now, GAIN)):
             now, rest = 2 * now, _REST
-        elif now > 1 and (yield from _saves(now, now // 2, 0.0)):
+        elif now > 1 and (yield from _better(now, now // 2, 0.0)):
             now, rest = now // 2, _REST
         elif crowded:
             rest = min(2 * rest, _LONGEST_REST)
 
 
-def _saves(now: int, other: int, gain: float) -> Generator[int, Window, bool]:
-    """Whether *other* saves that part of the time; they take turns, so that a load that drifts speaks for neither."""
-    seconds: list[float] = []
+def _better(now: int, other: int, gain: float) -> Generator[int, Window, bool]:
+    """Whether *other* saves the part *gain* of the time and costs no rate; or, where it is fewer, adds to the rate.
+
+    They take turns, so that a load that drifts speaks for neither.
+    """
+    windows: list[Window] = []
     for allowed in (now, other, now, other, now):
-        window = yield allowed
-        seconds.append(window.seconds)
-    return max(seconds[1::2]) <= (1 - gain) * min(seconds[::2])
+        windows.append((yield allowed))
+    mine, others = windows[::2], windows[1::2]
+    rates, other_rates = [each.per_second for each in mine], [each.per_second for each in others]
+    added = fmean(other_rates) / fmean(rates) - 1
+    if other < now and added >= GAIN and min(other_rates) > max(rates):
+        return True
+    soonest = min(each.seconds for each in mine)
+    return added > -LOSS and max(each.seconds for each in others) <= (1 - gain) * soonest
 
 
 def departure(lefts: Sequence[float], tempo: Tempo) -> float:
@@ -97,7 +113,7 @@ class Pace:
         self.tempo = Tempo(most, self._allowed)
         self._took: deque[float] = deque(maxlen=_REMEMBERED)
         self._began = 0.0
-        self._batches = self._requests = 0
+        self._batches = self._requests = self._ended = 0
         self._seconds = self._waited = 0.0
 
     def returned(self, arrivals: Sequence[float], left: float, now: float) -> None:
@@ -113,7 +129,8 @@ class Pace:
         self.tempo = _tempo(self.tempo.most, self._allowed, self._took)
 
     def _learn(self, arrivals: Sequence[float], left: float, now: float) -> None:
-        # Who came under the number allowed before says nothing about this one.
+        self._ended += len(arrivals)
+        # How those fared who came under the number allowed before says nothing about this one.
         fresh = [arrived for arrived in arrivals if arrived >= self._began]
         if not fresh:
             return
@@ -123,7 +140,8 @@ class Pace:
         self._seconds += len(fresh) * now - arrived
         self._waited += len(fresh) * left - arrived
         if self._batches >= _BATCHES or (self._batches >= _FEWEST_BATCHES and now - self._began >= _SECONDS):
-            window = Window(self._seconds / self._requests, self._waited / self._requests)
+            per_second = self._ended / max(now - self._began, 1e-9)
+            window = Window(self._seconds / self._requests, self._waited / self._requests, per_second)
             self._allowed = self._climb.send(window)
             self._began = now
             self._batches = self._requests = 0

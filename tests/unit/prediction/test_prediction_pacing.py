@@ -9,7 +9,7 @@ from predmesh_prediction.pacing import GAIN, Tempo, Window, climb, departure
 
 from tests.unit.prediction.simulated_server import Simulation, Speeds, elsewhere, lanes, one_processor
 
-ONE = Window(0.01, 0.005)
+ONE = Window(0.01, 0.005, 100)
 
 few = settings(max_examples=6, derandomize=True, deadline=None)
 lefts = st.lists(st.floats(0, 100), max_size=10).map(sorted)
@@ -46,16 +46,17 @@ def test_who_is_allowed_keeps_a_distance_and_no_more(lefts: list[float], tempo: 
 @given(st.integers(1, 16), st.lists(st.tuples(st.floats(1e-6, 10), st.floats(0, 1)), max_size=400))
 def test_what_is_allowed_stays_within_its_bounds(most: int, fared: list[tuple[float, float]]) -> None:
     climbing = climb(most)
-    allowed = [next(climbing)] + [climbing.send(Window(seconds, seconds * share)) for seconds, share in fared]
+    allowed = [next(climbing)] + [climbing.send(Window(seconds, seconds * share, 100)) for seconds, share in fared]
     assert all(1 <= each <= most for each in allowed)
 
 
-def settled(most: int, seconds: dict[int, float], waited: float = 0.5) -> int:
-    """What is allowed most of the time where requests take so long by what is allowed."""
+def settled(most: int, seconds: dict[int, float], rates: dict[int, float] | None = None, waited: float = 0.5) -> int:
+    """What is allowed most of the time where requests take so long, and so many end, by what is allowed."""
     climbing = climb(most)
     allowed = [next(climbing)]
     for _ in range(2000):
-        allowed.append(climbing.send(Window(seconds[allowed[-1]], waited * seconds[allowed[-1]])))
+        now = allowed[-1]
+        allowed.append(climbing.send(Window(seconds[now], waited * seconds[now], rates[now] if rates else 100)))
     return max(set(allowed[-500:]), key=allowed[-500:].count)
 
 
@@ -66,10 +67,28 @@ def test_more_in_flight_must_save_time() -> None:
     assert settled(8, {1: 1, 2: 1 - GAIN / 2, 4: 1, 8: 1}) == 1
 
 
+def test_time_saved_may_not_cost_the_rate() -> None:
+    sooner = {1: 1.0, 2: 0.6, 4: 0.4}
+    assert settled(4, sooner, {1: 100, 2: 98, 4: 90}) == 2
+    assert settled(4, sooner, {1: 100, 2: 85, 4: 70}) == 1
+
+
+def test_fewer_are_better_where_they_let_more_through() -> None:
+    climbing = climb(2)
+    next(climbing)
+    allowed = [1]
+    for _ in range(60):  # two save time, at first
+        allowed.append(climbing.send(Window(1 / allowed[-1], 0.5, 100)))
+    assert allowed[-1] == 2
+    for _ in range(60):  # and still do, but now they cost the rate
+        allowed.append(climbing.send(Window(1 / allowed[-1], 0.5, 100 / allowed[-1])))
+    assert allowed[-20:].count(1) > 12
+
+
 def test_where_nobody_waits_nothing_is_tried() -> None:
     climbing = climb(8)
     next(climbing)
-    assert {climbing.send(Window(0.01, 0.0001)) for _ in range(500)} == {1}
+    assert {climbing.send(Window(0.01, 0.0001, 100)) for _ in range(500)} == {1}
 
 
 def test_trials_that_are_of_no_use_become_rare() -> None:
@@ -84,7 +103,7 @@ def test_a_load_that_drifts_moves_nothing() -> None:
     allowed = [next(climbing)]
     for at in range(3000):
         seconds = 0.01 * 0.97 ** (at % 100)
-        allowed.append(climbing.send(Window(seconds, seconds / 2)))
+        allowed.append(climbing.send(Window(seconds, seconds / 2, 1 / seconds)))
     assert allowed.count(1) > 0.9 * len(allowed)
 
 
