@@ -14,7 +14,7 @@ from predmesh_frame.columns import Column, DataType
 from predmesh_frame.frames import Frame
 from predmesh_rpc.errors import InvalidInput, Violation
 
-from predmesh_features.feast_layout import key_values
+from predmesh_features import feast_layout
 from predmesh_features.lookup_plan import KeyGroup
 
 _TAKEN = {
@@ -85,11 +85,8 @@ def _incomplete(group: KeyGroup, values: Sequence[Sequence[Any]], absent: npt.ND
 
 def _written(group: KeyGroup, columns: Sequence[Sequence[Any]]) -> list[bytes]:
     """The keys of the entities whose join keys stand in *columns*, one a join key."""
-    prefix, project = group.prefix, group.project
-    parts = [key_values(key.type)(column) for key, column in zip(group.join_keys, columns, strict=True)]
-    if len(parts) == 1:
-        return [b"%b%b%b" % (prefix, part, project) for part in parts[0]]
-    return [b"".join((prefix, *part, project)) for part in zip(*parts, strict=True)]
+    types = [key.type for key in group.join_keys]
+    return feast_layout.keys(types, columns, prefix=group.prefix, project=group.project)
 
 
 def _values(key: JoinKey, column: Column) -> list[Any]:

@@ -6,18 +6,20 @@ fields = murmur3("view:feature") and "_ts:view" for the view's event time
 
 from __future__ import annotations
 
+import functools
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Any
 
 import mmh3
 from predmesh_bundle.read_plan import FeatureType, JoinKey
 
+from predmesh_features.table import Table
+
 _WORD = struct.Struct("<I").pack
 _HEAD = struct.Struct("<II").pack
 _BYTES, _STRING, _INT32, _INT64, _TIMESTAMP = 1, 2, 3, 4, 8
-_SHORT = 256
-"""Texts shorter than this find what stands before them in a table."""
 
 ENTITYLESS = (JoinKey(name="__dummy_id", type=FeatureType.STRING, column=""),)
 """Join key, always empty text, under which Feast keeps views without entities."""
@@ -44,29 +46,34 @@ def key_prefix(ordered: Sequence[JoinKey]) -> bytes:
     return _WORD(len(names)) + b"".join(_HEAD(_STRING, len(name)) + name for name in names)
 
 
-def key_values(type: FeatureType) -> Callable[[Sequence[Any]], list[bytes]]:
-    """Writes values of a join key; timestamps in seconds."""
-    return _WRITERS[type]
+def keys(
+    types: Sequence[FeatureType], columns: Sequence[Sequence[Any]], *, prefix: bytes, project: bytes
+) -> list[bytes]:
+    """The keys of entities whose join keys, of *types*, stand in *columns*; timestamps in seconds."""
+    parts = [part for type, column in zip(types, columns, strict=True) for part in _WRITERS[type](column)]
+    return list(map(b"".join, zip(repeat(prefix), *parts, repeat(project))))
 
 
-def _sized(tag: int, data: Callable[[Any], bytes]) -> Callable[[Sequence[Any]], list[bytes]]:
-    heads = [_HEAD(tag, size) for size in range(_SHORT)]
+_Parts = tuple[Iterable[bytes], ...]
+"""What each key holds of one join key, piece by piece: no Python runs for each value."""
 
-    def write(values: Sequence[Any]) -> list[bytes]:
-        return [
-            (heads[size] if (size := len(each)) < _SHORT else _HEAD(tag, size)) + each for each in map(data, values)
-        ]
+
+def _sized(tag: int, data: Callable[[Any], bytes]) -> Callable[[Sequence[Any]], _Parts]:
+    heads = Table(functools.partial(_HEAD, tag))
+
+    def write(values: Sequence[Any]) -> _Parts:
+        written = list(map(data, values))
+        return map(heads.__getitem__, map(len, written)), written
 
     return write
 
 
-def _fixed(tag: int, form: str) -> Callable[[Sequence[Any]], list[bytes]]:
-    layout = struct.Struct(f"<II{form}")
-    pack, size = layout.pack, struct.calcsize(f"<{form}")
-    return lambda values: [pack(tag, size, value) for value in values]
+def _fixed(tag: int, form: str) -> Callable[[Sequence[Any]], _Parts]:
+    head, pack = _HEAD(tag, struct.calcsize(f"<{form}")), struct.Struct(f"<{form}").pack
+    return lambda values: (repeat(head), map(pack, values))
 
 
-_WRITERS: dict[FeatureType, Callable[[Sequence[Any]], list[bytes]]] = {
+_WRITERS: dict[FeatureType, Callable[[Sequence[Any]], _Parts]] = {
     FeatureType.STRING: _sized(_STRING, str.encode),
     FeatureType.BYTES: _sized(_BYTES, bytes),
     FeatureType.INT32: _fixed(_INT32, "i"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import AsyncIterator, Sequence
+from itertools import accumulate, chain
 
 from predmesh_features.domain import HashRead, HashValues, HashWrite
 from predmesh_features.redis_address import RedisAddress
@@ -37,9 +37,10 @@ class FeastRedis:
 
     async def read(self, reads: Sequence[HashRead]) -> list[Sequence[HashValues]]:
         """See `OnlineStore`; one write to the connection, whatever the number of reads."""
-        commands = [each for read in reads for each in hmget(read.keys, read.fields)]
-        replies = await self._reads.call(b"".join(commands), len(commands)) if commands else []
-        stops = itertools.accumulate(len(each.keys) for each in reads)
+        commands = chain.from_iterable(hmget(read.keys, read.fields) for read in reads)
+        asked = sum(len(read.keys) for read in reads)
+        replies = await self._reads.call(b"".join(chain.from_iterable(commands)), asked) if asked else []
+        stops = accumulate(len(each.keys) for each in reads)
         return [replies[stop - len(each.keys) : stop] for stop, each in zip(stops, reads, strict=True)]
 
     async def write(self, writes: Sequence[HashWrite]) -> list[bool]:

@@ -66,7 +66,8 @@ class FeastRedisCluster:
         keys = [key for read in reads for key in read.keys]
         if not keys:
             return [[] for _ in reads]
-        answers = await self._answers(keys, [each for read in reads for each in hmget(read.keys, read.fields)])
+        commands = [b"".join(each) for read in reads for each in hmget(read.keys, read.fields)]
+        answers = await self._answers(keys, commands)
         stops = itertools.accumulate(len(each.keys) for each in reads)
         return [answers[stop - len(each.keys) : stop] for stop, each in zip(stops, reads, strict=True)]
 

@@ -38,7 +38,7 @@ from predmesh_features.lookup_plan import DATA_TYPES, Block, KeyGroup, lookup_pl
 from predmesh_features.on_demand import OnDemandView, python_values
 from predmesh_features.row_cache import RowCache
 from predmesh_features.stored_lists import decode_lists, decode_messages
-from predmesh_features.stored_values import StoredValueError, decode, decode_stamps
+from predmesh_features.stored_values import Stored, StoredValueError, decode, decode_stamps
 
 _PRESENT = np.uint8(Status.PRESENT)
 _UNAVAILABLE = np.uint8(Status.UNAVAILABLE)
@@ -113,15 +113,10 @@ class FeatureReader:
         places = [
             (each, stamp) for each, group in zip(replies, self._plan.groups, strict=True) for stamp in group.stamps
         ]
-        flat = [values[stamp.field] for each, stamp in places for values in each.values]
-        by_key = ages(decode_stamps(flat), microseconds(now))
-        by_row = np.empty((len(places), rows))
-        start = 0
+        events = np.empty((len(places), rows), dtype=np.int64)
         for each, stamp in places:
-            stop = start + len(each.values)
-            by_row[stamp.view] = each.spread(by_key[start:stop])
-            start = stop
-        return by_row
+            events[stamp.view] = each.spread(decode_stamps(each.columns[stamp.field]))
+        return ages(events, microseconds(now))
 
     def _spread_read_ages(self, replies: Sequence[Replies], rows: int, by_key: Sequence[Ages]) -> Ages | None:
         """(views, rows) seconds since each row was read; None when all were read now."""
@@ -129,7 +124,7 @@ class FeatureReader:
             return None
         spread = np.empty((len(self._plan.views), rows))
         for each, group, seconds in zip(replies, self._plan.groups, by_key, strict=True):
-            padded = np.append(seconds, np.zeros(len(each.values) - len(seconds)))
+            padded = np.append(seconds, np.zeros(each.keys - len(seconds)))
             spread[[stamp.view for stamp in group.stamps]] = each.spread(padded)
         return spread
 
@@ -161,7 +156,7 @@ class FeatureReader:
         """(features, rows) values and states, None where all are PRESENT; each key is decoded once."""
         flat: list[bytes | None] = []
         for segment in block.segments:
-            flat += chain.from_iterable(map(segment.take, replies[segment.group].values))
+            flat += chain.from_iterable(replies[segment.group].columns[segment.fields])
         try:
             found, states = decode(block.type, flat)
         except StoredValueError as error:
@@ -178,7 +173,7 @@ class FeatureReader:
         lists, stored = [], []
         for each in self._plan.loners:
             feature, found = each.feature, replies[each.group]
-            values = [reply[each.field] for reply in found.values]
+            values = found.columns[each.field]
             try:
                 if isinstance(feature, StoredFeaturePlan):
                     messages, states = decode_messages(feature.stored_as, values)
@@ -198,11 +193,11 @@ class FeatureReader:
     def _misfit_in(self, block: Block, replies: Sequence[Replies], error: StoredValueError) -> FailedPrecondition:
         index = error.index
         for segment in block.segments:
-            size = segment.width * len(replies[segment.group].values)
-            if index < size:
+            keys = replies[segment.group].keys
+            if index < segment.width * keys:
                 break
-            index -= size
-        position = segment.first + index % segment.width
+            index -= segment.width * keys
+        position = segment.first + index // keys
         return self._misfit(block.names[position], int(block.views[position]), block.type, error.reason)
 
     def _misfit(self, feature: str, view: int, kind: str, reason: str) -> FailedPrecondition:
@@ -285,13 +280,15 @@ class Replies:
     """What the store said of one group.
 
     Attributes:
-        values: one a key, and last, where rows have no key, what nobody has.
-        rows: (rows,) which of them is each row's.
+        keys: how many, and one for what nobody has where rows have no key.
+        columns: (fields, keys) values, key by key, field by field.
+        rows: (rows,) which key is each row's.
         in_order: whether that is the first for the first row, and so on.
-        down: (values,) whether the server that has the key does not answer; None when all do.
+        down: (keys,) whether the server that has the key does not answer; None when all do.
     """
 
-    values: Sequence[HashValues]
+    keys: int
+    columns: Sequence[Stored]
     rows: npt.NDArray[np.intp]
     in_order: bool
     down: npt.NDArray[np.bool_] | None
@@ -300,14 +297,14 @@ class Replies:
     def of(cls, group: KeyGroup, keys: EntityKeys, found: Sequence[HashValues | None]) -> Replies:
         """The replies *found* for *keys*."""
         nothing = (None,) * len(group.fields)
-        known = [nothing if each is None else each for each in found]
+        known, down = found, None
         if keys.incomplete:
-            known.append(nothing)
-        down = None
-        if None in found:
-            down = np.zeros(len(known), dtype=np.bool_)
-            down[: len(found)] = [each is None for each in found]
-        return cls(known, keys.rows, keys.in_order, down)
+            known = [*found, nothing]
+        if not all(known):  # Whoever answers for a key says something of each field.
+            down = np.array([each is None for each in known])
+            known = [nothing if each is None else each for each in known]
+        columns = list(zip(*known, strict=True)) or [()] * len(group.fields)
+        return cls(len(known), columns, keys.rows, keys.in_order, down)
 
     def spread(self, by_key: Array) -> Array:
         """(rows, …) of what is (keys, …)."""
@@ -320,8 +317,9 @@ def _spread(block: Block, replies: Sequence[Replies], rows: int, by_key: Array) 
     start = 0
     for segment in block.segments:
         found, width = replies[segment.group], segment.width
-        stop = start + len(found.values) * width
-        spread[segment.first : segment.first + width] = found.spread(by_key[start:stop].reshape(-1, width)).T
+        stop = start + found.keys * width
+        part = by_key[start:stop].reshape(width, -1)
+        spread[segment.first : segment.first + width] = part if found.in_order else part[:, found.rows]
         start = stop
     return spread
 

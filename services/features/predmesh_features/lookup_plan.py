@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -13,7 +12,6 @@ import numpy.typing as npt
 from predmesh_bundle.read_plan import FeaturePlan, FeatureType, JoinKey, ReadPlan, StoredFeaturePlan, ViewPlan
 from predmesh_frame.columns import DataType, object_array
 
-from predmesh_features.domain import HashValues
 from predmesh_features.feast_layout import ENTITYLESS, feature_field, key_order, key_prefix, stamp_field
 
 DATA_TYPES = {type: DataType[type.name] for type in FeatureType}
@@ -60,13 +58,13 @@ class Segment:
         group: position of the group.
         width: number of features.
         first: position of the first feature in the block.
-        take: the block's part of one hash's values.
+        fields: where the block's values stand among those of a hash.
     """
 
     group: int
     width: int
     first: int
-    take: Callable[[HashValues], HashValues]
+    fields: slice
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,8 +191,7 @@ def _block(type: FeatureType, groups: Sequence[_Placed], aliases: Sequence[str],
         ]
         if mine:
             start = mine[0][0]
-            take = operator.itemgetter(slice(start, start + len(mine)))
-            segments.append(Segment(group, len(mine), len(found), take))
+            segments.append(Segment(group, len(mine), len(found), slice(start, start + len(mine))))
             found += [(view, feature) for _, view, feature in mine]
     wanted = [index for index, (_, feature) in enumerate(found) if feature.name in answered]
     return Block(

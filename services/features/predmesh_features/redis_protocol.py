@@ -7,11 +7,14 @@ import functools
 import math
 import ssl
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, cast
 
 import hiredis
+
+from predmesh_features.table import Table
 
 SILENT = "does not answer"
 """How a connection ended whose server took too long."""
@@ -36,10 +39,13 @@ def command(*arguments: bytes) -> bytes:
     return b"*%d\r\n%b" % (len(arguments), b"".join(map(bulk, arguments)))
 
 
-def hmget(keys: Iterable[bytes], fields: tuple[bytes, ...]) -> list[bytes]:
-    """One HMGET of the same *fields* for each key."""
+def hmget(keys: Sequence[bytes], fields: tuple[bytes, ...]) -> Iterator[tuple[bytes, ...]]:
+    """One HMGET of the same *fields* for each key, in pieces to be joined: no Python runs for each key."""
     head, tail = _around_key(fields)
-    return [b"%b$%d\r\n%b%b" % (head, len(key), key, tail) for key in keys]
+    return zip(repeat(head), map(_SIZES.__getitem__, map(len, keys)), keys, repeat(tail))
+
+
+_SIZES = Table(lambda size: b"$%d\r\n" % size)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -53,7 +59,6 @@ class _Call:
     future: asyncio.Future[list[Any]]
     sent: float
     expires: float
-    received: list[Any] = field(default_factory=list)
 
 
 class RedisConnection(asyncio.Protocol):
@@ -68,6 +73,7 @@ class RedisConnection(asyncio.Protocol):
         self._timeout_seconds = timeout_seconds
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._calls: deque[_Call] = deque()
+        self._replies: list[Any] = []
         self._transport: asyncio.Transport | None = None
         self._reason: str | None = None
         self._ended = asyncio.Event()
@@ -115,17 +121,21 @@ class RedisConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        calls, gets = self._calls, self._reader.gets
+        calls, replies = self._calls, self._replies
         self._reader.feed(data)
         try:
-            while (reply := gets()) is not _INCOMPLETE:
-                call = calls[0]
-                call.received.append(reply)
-                if len(call.received) == call.replies:
-                    calls.popleft()
-                    if not call.future.done():
-                        call.future.set_result(call.received)
-        except (hiredis.ProtocolError, IndexError):
+            replies.extend(iter(self._reader.gets, _INCOMPLETE))
+            spoken_well = True
+        except hiredis.ProtocolError:  # What came before it are replies.
+            spoken_well = False
+        start = 0
+        while calls and (stop := start + calls[0].replies) <= len(replies):
+            future = calls.popleft().future
+            if not future.done():
+                future.set_result(replies[start:stop])
+            start = stop
+        del replies[:start]
+        if not spoken_well or (replies and not calls):
             self._end(NOT_REDIS)
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -16,7 +16,8 @@ from predmesh_bundle.read_plan import (
     ReadPlan,
     ViewPlan,
 )
-from predmesh_features.feast_layout import feature_field, key_order, key_prefix, key_values, stamp_field
+from predmesh_features import feast_layout
+from predmesh_features.feast_layout import feature_field, key_order, key_prefix, stamp_field
 from predmesh_features.stored_values import encode, encode_stamp
 from predmesh_frame.columns import Column, DataType
 from predmesh_frame.frames import Frame
@@ -98,8 +99,11 @@ def put(store: FakeStore) -> Put:
 
     def put(view: ViewPlan, keys: Mapping[str, Any], values: Mapping[str, Any], age_seconds: float = 0) -> None:
         ordered = key_order(view.join_keys)
-        parts = [key_values(key.type)([keys[key.name]])[0] for key in ordered]
-        row = store.hashes.setdefault(b"".join((key_prefix(ordered), *parts, b"flights")), {})
+        columns = [[keys[key.name]] for key in ordered]
+        (key,) = feast_layout.keys(
+            [key.type for key in ordered], columns, prefix=key_prefix(ordered), project=b"flights"
+        )
+        row = store.hashes.setdefault(key, {})
         row[stamp_field(view.name)] = encode_stamp(int((NOW.timestamp() - age_seconds) * 1e9))
         for feature in view.features:
             if feature.name in values:

@@ -33,6 +33,13 @@ def test_a_key_has_feasts_own_bytes() -> None:
     assert entity_keys(group(NUMBER, NAME), frame).keys == [expected]
 
 
+@pytest.mark.parametrize("size", [0, 255, 256, 70_000])
+def test_a_text_of_any_size_is_a_key(size: int) -> None:
+    frame = Frame.of({"name": Column.of(DataType.STRING, ["x" * size])})
+    (key,) = entity_keys(group(NAME), frame).keys
+    assert key.endswith(b"\x02\0\0\0" + size.to_bytes(4, "little") + b"x" * size + b"project")
+
+
 def test_fields_have_feasts_own_names() -> None:
     assert feature_field("weather", "wind") == bytes.fromhex("3508292c")
     assert stamp_field("weather") == b"_ts:weather"

@@ -65,6 +65,32 @@ def test_what_was_written_is_read(type: FeatureType, data: st.DataObject) -> Non
         assert all(bits(got) == bits(want) for got, want in present)
 
 
+@pytest.mark.parametrize("type", FeatureType)
+@given(data=st.data())
+def test_many_values_are_read_as_one_by_one(type: FeatureType, data: st.DataObject) -> None:
+    some = st.lists(VALUES[type] | st.none() | st.just(ABSENT), min_size=1, max_size=5)
+    small = st.integers(0, 2**14) if type in (FeatureType.INT32, FeatureType.INT64) else VALUES[type]
+    values = stored(type, data.draw(some) + data.draw(st.lists(small, min_size=2, max_size=5)) * 7)
+    found, states = decode(type, values)
+    expected, expected_states = _one_by_one(type, values)
+    assert states.tolist() == expected_states.tolist()
+    present = states == Status.PRESENT
+    assert list(map(bits, found[present].tolist())) == list(map(bits, expected[present].tolist()))
+
+
+@pytest.mark.parametrize(
+    "broken", [b"\x20", b"\x20\x85", b"\x20\x05\x00", b"\x20\x85\x80\x80\x80\x80\x80\x80", b"\x20" + b"\x80" * 10]
+)
+def test_a_broken_number_among_many_is_told(broken: bytes) -> None:
+    with pytest.raises(StoredValueError) as caught:
+        decode(FeatureType.INT64, [*stored(FeatureType.INT64, range(20)), broken, b"\x20\x05\x20\x06"])
+    assert (caught.value.index, caught.value.reason) == (20, "is no value of Feast")
+
+
+def test_the_last_of_two_numbers_in_one_value_counts() -> None:
+    assert decode(FeatureType.INT64, [b"\x20\x05\x20\x06"] * 20)[0].tolist() == [6] * 20
+
+
 @pytest.mark.parametrize(
     ("type", "written", "expected"),
     [
