@@ -31,6 +31,8 @@ Message = tuple[str, Any] | None
 it holds nothing."""
 
 
+_PLAIN = (bool, int, float, str, bytes)
+
 LIBS = Path(__file__).resolve().parents[2]
 
 
@@ -124,6 +126,7 @@ class _Worker:
         config = self._definitions.config.model_copy(update={"online_config": _online(redis_address)})
         config._online_store = None
         self._store: Any = FeatureStore(config=config)
+        self._row_keys: list[Any] = []
 
     def plan(self, service: str) -> str:
         from predmesh_bundle.feast_definitions import compile_service
@@ -168,9 +171,11 @@ class _Worker:
                 feature.name: _messages_of(field, generated(kind, rows, seed + place, feature.vector_length))
                 for place, feature in enumerate(table.features)
             }
+            if len(self._row_keys) != rows:  # All views have the same entity.
+                self._row_keys = [self._entity_key(table, {"row": row}) for row in range(rows)]
             data = [
-                (self._entity_key(table, {"row": row}), dict(zip(columns, values, strict=True)), time, None)
-                for row, values in enumerate(zip(*columns.values(), strict=True))
+                (key, dict(zip(columns, values, strict=True)), time, None)
+                for key, values in zip(self._row_keys, zip(*columns.values(), strict=True), strict=True)
             ]
             self._store._get_provider().online_write_batch(self._store.config, table, data, None)
 
@@ -214,7 +219,7 @@ def _message(value: Any) -> Message:
     if field is None:
         return None
     found = getattr(value, field)
-    return field, found if isinstance(found, bool | int | float | str | bytes) else value.SerializeToString()
+    return field, found if isinstance(found, _PLAIN) else value.SerializeToString()
 
 
 def message_fields(descriptor: Any) -> set[tuple[str, str, int, str]]:
@@ -267,7 +272,7 @@ def _made(field: str, value: Any) -> Any:
 
 
 def _put(message: Any, field: str, value: Any) -> None:
-    if isinstance(value, bool | int | float | str | bytes):
+    if isinstance(value, _PLAIN):
         setattr(message, field, value)
         return
     inner = getattr(message, field)
@@ -283,16 +288,25 @@ def _put(message: Any, field: str, value: Any) -> None:
         for (kind, key), typed in value:
             entry = inner.val.add()
             setattr(entry.key, kind, key)
-            entry.value.CopyFrom(_made(*typed) if typed else _made("", None))
+            _put_typed(entry.value, typed)
     elif field in ("list_val", "set_val"):
-        inner.val.extend([_made(*each) for each in value])
+        for each in value:
+            _put_typed(inner.val.add(), each)
     else:
         inner.val.extend(value)
 
 
 def _put_map(message: Any, values: Mapping[str, Any]) -> None:
     for key, typed in values.items():
-        message.val[key].CopyFrom(_made(*typed) if typed else _made("", None))
+        _put_typed(message.val[key], typed)
+
+
+def _put_typed(message: Any, typed: Any) -> None:
+    """Fill in a message that is in another; it is there, though it be null."""
+    if typed is None or typed[1] is None:
+        message.SetInParent()
+    else:
+        _put(message, *typed)
 
 
 def _online(redis_address: str) -> dict[str, str]:

@@ -28,11 +28,14 @@ _TEXT_EDGES = [
     "NaN",
     "x" * 127,
     "y" * 128,
-    "z" * 20_000,
     "\u202e",
     "é",
     "e\u0301",
 ]
+_BYTES_EDGES = [b"", b"\0", b"\xff" * 127, b"\xfe" * 128]
+_LONG = 20_000
+_LONG_EVERY = 10
+"""Short edges come so many times before a long one is, for copying takes time."""
 
 
 def generated(kind: str, count: int, seed: int, length: int = 0) -> list[Any]:
@@ -106,14 +109,14 @@ def _texts(count: int, dice: Dice) -> list[Any]:
     pool = "".join(map(chr, points.tolist()))
     starts, sizes = dice.integers(0, 90_000, count), dice.geometric(0.06, count) - 1
     plain = [pool[start : start + size] for start, size in zip(starts.tolist(), sizes.tolist(), strict=True)]
-    return _mixed(plain, _TEXT_EDGES, dice)
+    return _mixed(plain, [*_TEXT_EDGES * _LONG_EVERY, "z" * _LONG], dice)
 
 
 def _bytes(count: int, dice: Dice) -> list[Any]:
     pool = dice.bytes(100_000)
     starts, sizes = dice.integers(0, 90_000, count), dice.geometric(0.05, count) - 1
     plain = [pool[start : start + size] for start, size in zip(starts.tolist(), sizes.tolist(), strict=True)]
-    return _mixed(plain, [b"", b"\0", b"\xff" * 127, b"\xfe" * 128, b"q" * 20_000], dice)
+    return _mixed(plain, [*_BYTES_EDGES * _LONG_EVERY, b"q" * _LONG], dice)
 
 
 def _seconds(count: int, dice: Dice) -> list[Any]:
@@ -126,7 +129,8 @@ def _booleans(count: int, dice: Dice) -> list[Any]:
 
 
 def _documents(count: int, dice: Dice) -> list[Any]:
-    return _mixed([f'{{"n": {index}}}' for index in range(count)], [json.dumps([text]) for text in _TEXT_EDGES], dice)
+    edges = [json.dumps([text]) for text in [*_TEXT_EDGES * _LONG_EVERY, "z" * _LONG]]
+    return _mixed([f'{{"n": {index}}}' for index in range(count)], edges, dice)
 
 
 def _uuids(count: int, dice: Dice) -> list[Any]:
