@@ -90,6 +90,10 @@ class Explanation(Protocol):
         ...
 
 
+async def _well() -> None:
+    """What depends on nothing has nothing to check."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opened(Generic[_Kind]):
     """A stage that was opened in this process."""
@@ -98,7 +102,7 @@ class Opened(Generic[_Kind]):
     """What answers."""
     loader: Loader
     """What loads the bundles that it answers for."""
-    check: Callable[[], Awaitable[None]]
+    check: Callable[[], Awaitable[None]] = _well
     """Returns where what it depends on answers; raises PredmeshError where not."""
 
 

@@ -23,7 +23,7 @@ def installed(store: Store, variables: Mapping[str, str]) -> AbstractAsyncContex
 async def open_stage(settings: Settings, store: Store) -> AsyncIterator[Opened[Explanation]]:
     """The stage, for the block."""
     async with open_service(settings, store) as service:
-        yield Opened(ExplanationStage(service.loader), service.loader, _check)
+        yield Opened(ExplanationStage(service.loader), service.loader)
 
 
 class ExplanationStage:
@@ -39,7 +39,3 @@ class ExplanationStage:
         return Explained(
             found.method.value, found.space.value, found.feature_names, found.base_values, found.contributions
         )
-
-
-async def _check() -> None:
-    """It depends on nothing."""

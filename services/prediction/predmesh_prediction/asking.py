@@ -1,4 +1,4 @@
-"""How an adapter asks a stage over its stub, and says what went wrong in the words of the mesh."""
+"""How an adapter asks a stage, wherever that runs, and says what went wrong in the words of the mesh."""
 
 from __future__ import annotations
 
@@ -32,6 +32,22 @@ async def asked(stage: str, call: Awaitable[_Answer]) -> _Answer:
         text = f"{stage} refused what it was given: {told.message}"
         raise FailedPrecondition("ERROR_REASON_MODEL_FAILED", text, stage=stage)
     raise told from None
+
+
+def model_failed(
+    bundle_id: str, text: str = "the model failed on these rows; the log has its message"
+) -> PredmeshError:
+    """The error to raise when the model answered these rows with none, or with one that cannot be."""
+    return FailedPrecondition("ERROR_REASON_MODEL_FAILED", text, bundleId=bundle_id, stage="inference")
+
+
+def model_absent(bundle_id: str) -> PredmeshError:
+    """The error to raise when nobody answers for the model."""
+    return DependencyDown(
+        "ERROR_REASON_MODEL_SERVER_DOWN",
+        "the model server does not answer, or is loading the model: try again",
+        bundleId=bundle_id,
+    )
 
 
 def unreadable(stage: str, error: FrameError) -> DependencyDown:

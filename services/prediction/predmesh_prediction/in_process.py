@@ -9,9 +9,9 @@ from typing import TypeVar
 from predmesh_bundle.schema import Stage
 from predmesh_frame import Frame
 from predmesh_rpc import deadline
-from predmesh_rpc.errors import DeadlineExceeded, DependencyDown, FailedPrecondition, InvalidInput, NotFound
+from predmesh_rpc.errors import DeadlineExceeded, FailedPrecondition, InvalidInput, NotFound
 
-from predmesh_prediction.asking import asked
+from predmesh_prediction.asking import asked, model_absent, model_failed
 from predmesh_prediction.domain import Explained, Explanation, Features, Inference, Looked, Preprocessing, Tensors
 from predmesh_prediction.wire_columns import read_frame
 
@@ -77,12 +77,10 @@ async def _run(bundle_id: str, call: Awaitable[_Answer]) -> _Answer:
     try:
         return await call
     except NotFound:
-        text = "the model server does not answer, or is loading the model: try again"
-        raise DependencyDown("ERROR_REASON_MODEL_SERVER_DOWN", text, bundleId=bundle_id) from None
+        raise model_absent(bundle_id) from None
     except (InvalidInput, FailedPrecondition) as error:
         log.error("the model failed", extra={"bundle_id": bundle_id, "detail": error.message})
-        text = "the model failed on these rows; the log has its message"
-        raise FailedPrecondition("ERROR_REASON_MODEL_FAILED", text, bundleId=bundle_id, stage="inference") from None
+        raise model_failed(bundle_id) from None
 
 
 def _check_time(stage: Stage) -> None:

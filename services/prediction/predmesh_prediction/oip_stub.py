@@ -11,8 +11,6 @@ from predmesh_frame import FrameError, oip
 from predmesh_frame.columns import Array
 from predmesh_rpc.errors import (
     DeadlineExceeded,
-    DependencyDown,
-    FailedPrecondition,
     InvalidInput,
     NotFound,
     PredmeshError,
@@ -21,6 +19,7 @@ from predmesh_rpc.translate import status_of, translate
 from tritonclient.grpc import service_pb2 as oip_pb
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
+from predmesh_prediction.asking import model_absent, model_failed
 from predmesh_prediction.domain import Tensors
 
 log = logging.getLogger(__name__)
@@ -47,7 +46,7 @@ class StubInference:
         try:
             return _tensors(response)
         except FrameError as error:
-            raise _failed(bundle_id, f"the model's answer cannot be read: {error}") from None
+            raise model_failed(bundle_id, f"the model's answer cannot be read: {error}") from None
 
     async def ready(self, bundle_id: str) -> bool:
         """Whether the model can be asked. Raises PredmeshError."""
@@ -95,19 +94,11 @@ def _told(bundle_id: str, error: grpc.RpcError) -> PredmeshError:
     # The tensors came from preprocessing, so that a refusal is no mistake of the caller's.
     if _FAILED in text or code is grpc.StatusCode.INVALID_ARGUMENT:
         log.error("the model failed", extra={"bundle_id": bundle_id, "code": code.name, "detail": text})
-        return _failed(bundle_id, "the model failed on these rows; the log has its message")
-    return DependencyDown(
-        "ERROR_REASON_MODEL_SERVER_DOWN",
-        "the model server does not answer, or is loading the model: try again",
-        bundleId=bundle_id,
-    )
+        return model_failed(bundle_id)
+    return model_absent(bundle_id)
 
 
 def _code_and_text(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
     if isinstance(error, grpc.aio.AioRpcError):
         return error.code(), (error.details() or "").replace(chr(10), " ")[:400]
     return grpc.StatusCode.UNKNOWN, ""
-
-
-def _failed(bundle_id: str, text: str) -> FailedPrecondition:
-    return FailedPrecondition("ERROR_REASON_MODEL_FAILED", text, bundleId=bundle_id, stage="inference")

@@ -25,7 +25,7 @@ def installed(store: Store, variables: Mapping[str, str]) -> AbstractAsyncContex
 async def open_stage(settings: Settings, store: Store) -> AsyncIterator[Opened[Preprocessing]]:
     """The stage, for the block."""
     async with open_service(settings, store) as service:
-        yield Opened(PreprocessingStage(service.loader), service.loader, _check)
+        yield Opened(PreprocessingStage(service.loader), service.loader)
 
 
 class PreprocessingStage:
@@ -37,7 +37,3 @@ class PreprocessingStage:
     async def transform(self, bundle_id: str, frames: Sequence[Frame]) -> Tensors:
         """The tensors of the rows that *frames* hold side by side. Raises PredmeshError."""
         return await self._preprocessor.transform(bundle_id, beside(frames))
-
-
-async def _check() -> None:
-    """It depends on nothing."""
