@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from itertools import accumulate, chain
+from itertools import chain
 
 from predmesh_features.domain import HashRead, HashValues, HashWrite
 from predmesh_features.redis_address import RedisAddress
 from predmesh_features.redis_link import LinkOptions, RedisLink
-from predmesh_features.redis_protocol import command, hmget
+from predmesh_features.redis_protocol import by_read, command, hmget
 from predmesh_features.redis_writing import write_all
 
 
@@ -40,8 +40,7 @@ class FeastRedis:
         commands = chain.from_iterable(hmget(read.keys, read.fields) for read in reads)
         asked = sum(len(read.keys) for read in reads)
         replies = await self._reads.call(b"".join(chain.from_iterable(commands)), asked) if asked else []
-        stops = accumulate(len(each.keys) for each in reads)
-        return [replies[stop - len(each.keys) : stop] for stop, each in zip(stops, reads, strict=True)]
+        return by_read(replies, (read.keys for read in reads))
 
     async def write(self, writes: Sequence[HashWrite]) -> list[bool]:
         """See `OnlineStore`; each thousand keys are one transaction, which no other writer comes between."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +14,7 @@ from predmesh_features.domain import HashRead, HashValues, HashWrite
 from predmesh_features.redis_address import Node, RedisAddress
 from predmesh_features.redis_cluster import RedisCluster
 from predmesh_features.redis_link import LinkOptions, StoreDown, error_code
-from predmesh_features.redis_protocol import command, hmget
+from predmesh_features.redis_protocol import by_read, command, hmget
 from predmesh_features.redis_slots import Owners, Redirection, key_slot, redirection
 from predmesh_features.redis_writing import write_all
 
@@ -68,8 +67,7 @@ class FeastRedisCluster:
             return [[] for _ in reads]
         commands = [b"".join(each) for read in reads for each in hmget(read.keys, read.fields)]
         answers = await self._answers(keys, commands)
-        stops = itertools.accumulate(len(each.keys) for each in reads)
-        return [answers[stop - len(each.keys) : stop] for stop, each in zip(stops, reads, strict=True)]
+        return by_read(answers, (read.keys for read in reads))
 
     async def write(self, writes: Sequence[HashWrite]) -> list[bool]:
         """See `OnlineStore`; the keys of one slot are one transaction, which no other writer comes between."""

@@ -7,10 +7,10 @@ import functools
 import math
 import ssl
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
-from typing import Any, cast
+from itertools import accumulate, repeat
+from typing import Any, TypeVar, cast
 
 import hiredis
 
@@ -23,6 +23,8 @@ NOT_REDIS = "does not speak the Redis protocol"
 """How a connection ended whose server is something else."""
 
 _INCOMPLETE = object()
+
+_Reply = TypeVar("_Reply")
 
 
 class ConnectionGone(Exception):
@@ -46,6 +48,12 @@ def hmget(keys: Sequence[bytes], fields: tuple[bytes, ...]) -> Iterator[tuple[by
 
 
 _SIZES = Table(lambda size: b"$%d\r\n" % size)
+
+
+def by_read(replies: Sequence[_Reply], keys: Iterable[Sequence[bytes]]) -> list[Sequence[_Reply]]:
+    """The *replies* to all reads in turn, one list a read; *keys* are those of each."""
+    counts = [len(each) for each in keys]
+    return [replies[stop - count : stop] for stop, count in zip(accumulate(counts), counts, strict=True)]
 
 
 @functools.lru_cache(maxsize=1024)
