@@ -102,7 +102,7 @@ class CompiledInput:
             violations.add(at, self.shape_text(found))
         else:
             for where, element in _elements(value):
-                if self.rule.read([element]) is None:
+                if self.rule.one(element) is None:
                     self.blame(element, at + where, violations)
 
 

@@ -74,5 +74,5 @@ def _explain(spec: CompiledInput, column: Column, at: str, violations: Violation
 
 def _right(spec: CompiledInput, column: Column, value: Any) -> bool:
     if column.type is DataType.STRING and spec.type in _WRITTEN_AS_TEXT:
-        return spec.rule.read([value]) is not None
+        return spec.rule.one(value) is not None
     return spec.rule.allows(np.array([value], dtype=column.type.numpy))
