@@ -204,8 +204,9 @@ def _models(generation: Generation) -> list[dict[str, Any]]:
 
 def _table(store: Store, generation: Generation) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("MODEL", "VERSION", "DEFAULT", "STAGES", "DEPLOYED", "BUNDLE"):
+    for heading in ("MODEL", "VERSION", "DEFAULT", "STAGES", "DEPLOYED"):
         table.add_column(heading, no_wrap=True)
+    table.add_column("BUNDLE", overflow="fold")  # In a narrow terminal it is the one that takes a second line.
     for each in generation.models:
         stored = store.bundle(each.bundle_id)
         deployed = f"{stored.stored_time:%Y-%m-%d %H:%M}"
