@@ -2,7 +2,7 @@
 
 Envoy's own texts are plain, and for gRPC callers its codes are coarse (404 becomes UNIMPLEMENTED, 413 UNKNOWN).
 One table says what each HTTP status means; REST callers get it as JSON, gRPC callers as grpc-status, grpc-message and
-grpc-status-details-bin.
+grpc-status-details-bin. Callers of the Open Inference Protocol's paths find the message under `error` as well.
 """
 
 from __future__ import annotations
@@ -102,11 +102,17 @@ def details_header(fault: Fault) -> str:
 def local_reply_config(found: tuple[Fault, ...], *, health_path: str) -> Json:
     """Envoy's local_reply_config for *found*: gRPC callers first, whoever else is left gets JSON."""
     grpc, rest = [_grpc_mapper(fault) for fault in found], [_rest_mapper(fault) for fault in found]
-    return {"mappers": [*grpc, *rest, health_mapper(health_path)]}
+    open_inference = [_open_inference_mapper(fault) for fault in found]
+    return {"mappers": [*grpc, *open_inference, *rest, health_mapper(health_path)]}
 
 
 def _rest_mapper(fault: Fault) -> Json:
     return {"filter": _all_of(_matches(fault)), "body_format_override": _json(document(fault))}
+
+
+def _open_inference_mapper(fault: Fault) -> Json:
+    body = {"error": fault.message, **document(fault)}
+    return {"filter": _all_of([*_matches(fault), _OPEN_INFERENCE]), "body_format_override": _json(body)}
 
 
 def health_mapper(path: str) -> Json:
@@ -150,6 +156,15 @@ _CALLED_BY_GRPC = [
     _header("content-type", string_match={"prefix": "application/grpc"}),
     _header("x-envoy-original-path", present_match=True, invert_match=True),
 ]
+# The path is another once the call has been transcoded.
+_OPEN_INFERENCE: Json = {
+    "or_filter": {
+        "filters": [
+            _header(name, string_match={"safe_regex": {"regex": "/v2([/?].*)?"}})
+            for name in (":path", "x-envoy-original-path")
+        ]
+    }
+}
 
 
 def _all_of(filters: list[Json]) -> Json:

@@ -9,8 +9,9 @@ from predmesh_gateway.routes import route_config
 from predmesh_gateway.settings import Settings
 
 TRACES = "otlp"
-# Envoy acts on these when a client sends them: retries, time limits, the caller's address and the path it came with.
-TRUSTED_HEADERS = ("x-envoy-", "x-forwarded-")
+# When a client sends them, Envoy acts on the first two (retries, time limits, the caller's address and the path it came
+# with), and prediction on the last (what the caller may do).
+TRUSTED_HEADERS = ("x-envoy-", "x-forwarded-", "x-predmesh-")
 
 
 def listener(settings: Settings) -> Json:

@@ -23,7 +23,18 @@ GRPC_ITSELF = "/grpc."
 """Health and reflection, which grpcio alone answers."""
 GRPC_PREFIXES = ("/predmesh.", "/inference.", GRPC_ITSELF)
 POSTED = "/v1/models/.+:(predict|explain)|/v2/models/.+/infer"
-READ = "/|/v1/models(/[^:]*)?|/v2|/v2/.*"
+READ = "/|/v1/models(/[^:]*)?"
+AS_IT_CAME = {
+    POSTED: ("POST",),
+    "/v2/repository/index|/v2/repository/models/.+/(un)?load": ("POST",),
+    "/v2/models/.+/generate(_stream)?": ("POST",),
+    # What Triton has besides the Open Inference Protocol is refused by prediction, in words of its own.
+    "/v2/logging|/v2(/models/.+)?/trace/setting": ("GET", "POST"),
+    "/v2/(system|cuda)sharedmemory/.+": ("GET", "POST"),
+    "/v2/?|/v2/health/(live|ready)": ("GET",),
+    "/v2/models/[^/]+(/versions/[^/]+)?(/(ready|config|stats))?": ("GET",),
+}
+"""REST paths that prediction answers without a transcoder between, and their methods; Envoy refuses long patterns."""
 
 
 def route_config(settings: Settings) -> Json:
@@ -47,16 +58,17 @@ def routes(settings: Settings) -> list[Json]:
     preflights = [_preflight(origin, settings) for origin in settings.cors_origins]
     not_grpc = [_refuse({"prefix": prefix}, status=415) for prefix in GRPC_PREFIXES]
     rest = [
-        {"match": {"safe_regex": {"regex": POSTED}, "headers": [_method("POST")]}, **posted(settings)},
-        _refuse({"safe_regex": {"regex": POSTED}}, status=405, allow="POST"),
-        {"match": {"safe_regex": {"regex": READ}, "headers": [_method("GET")]}, "route": unary_action(settings)},
-        _refuse({"safe_regex": {"regex": READ}}, status=405, allow="GET"),
+        *(route for path, verbs in AS_IT_CAME.items() for route in _rest(path, verbs, as_it_came(settings))),
+        *_rest(READ, ("GET",), {"route": unary_action(settings)}),
     ]
     return [*streams, own, home, unary, *preflights, *not_grpc, *rest]
 
 
-def posted(settings: Settings) -> Json:
-    """What becomes of a REST call with a body: it goes to prediction's HTTP front as it came, or is transcoded."""
+def as_it_came(settings: Settings) -> Json:
+    """Sends a REST call to prediction's HTTP front as it came, so that prediction reads the body and words the errors.
+
+    Without that front it is transcoded.
+    """
     if not settings.prediction_http_addresses:
         return {"route": unary_action(settings)}
     return {
@@ -173,6 +185,12 @@ def _content_type(prefix: str) -> Json:
 
 def _method(name: str) -> Json:
     return {"name": ":method", "string_match": {"exact": name}}
+
+
+def _rest(path: str, verbs: tuple[str, ...], action: Json) -> list[Json]:
+    match = {"safe_regex": {"regex": path}}
+    taken = [{"match": {**match, "headers": [_method(verb)]}, **action} for verb in verbs]
+    return [*taken, _refuse(match, status=405, allow=", ".join(verbs))]
 
 
 def _refuse(match: Json, *, status: int, allow: str = "") -> Json:

@@ -220,10 +220,32 @@ def test_the_answer_is_readable_by_a_page_of_a_known_origin(rest: httpx.Client):
     assert "x-request-id" in answer.headers["access-control-expose-headers"]
 
 
-@pytest.mark.parametrize("header", ["x-request-id", "x-envoy-original-path", "x-envoy-max-retries", "x-forwarded-for"])
+TRUSTED = [
+    "x-request-id",
+    "x-envoy-original-path",
+    "x-envoy-max-retries",
+    "x-forwarded-for",
+    "x-predmesh-scopes",
+    "X-Predmesh-Scopes",
+]
+
+
+@pytest.mark.parametrize("header", TRUSTED)
 def test_what_only_the_gateway_may_say_is_dropped_from_a_client(rest: httpx.Client, header: str):
     metadata = told(rest.get("/v1/models/abc", headers={header: "99"}))["metadata"]
-    assert metadata.get(header) != "99"
+    assert metadata.get(header.lower()) != "99"
+
+
+@pytest.mark.parametrize("path", ["/v1/models/abc:predict", "/v2/models/abc/infer"])
+def test_scopes_of_a_client_are_dropped_where_nothing_is_transcoded(rest: httpx.Client, path: str):
+    metadata = rest.post(path, json={}, headers={"x-predmesh-scopes": "admin"}).json()["metadata"]
+    assert "x-predmesh-scopes" not in metadata
+
+
+def test_scopes_of_a_grpc_client_are_dropped(stub: PredictionServiceStub):
+    call = (("x-predmesh-scopes", "admin"),)
+    answer = stub.GetModel(pb.GetModelRequest(model="abc"), metadata=call, timeout=5)
+    assert "x-predmesh-scopes" not in json.loads(answer.model.description)["metadata"]
 
 
 def test_the_answer_names_the_request_id_that_prediction_saw(rest: httpx.Client):

@@ -62,7 +62,9 @@ def told(answer: httpx.Response) -> tuple[int, int, str]:
     """HTTP status, code and message of a document that is of the mesh's shape."""
     assert answer.headers["content-type"] == "application/json"
     document = answer.json()
-    assert set(document) == {"code", "message", "details"}
+    of_open_inference = {"error"} if answer.request.url.path.startswith("/v2") else set()
+    assert set(document) == {"code", "message", "details"} | of_open_inference
+    assert document.get("error", document["message"]) == document["message"]
     info, request = document["details"]
     assert (info["@type"], info["domain"]) == ("type.googleapis.com/google.rpc.ErrorInfo", "predmesh.dev")
     assert (info["reason"], set(info["metadata"])) == ("ERROR_REASON_GATEWAY", {"flags"})
@@ -80,6 +82,10 @@ def told(answer: httpx.Response) -> tuple[int, int, str]:
         pytest.param("GET", "/v1/models/a:predict", {}, (405, 12), id="get for post"),
         pytest.param("POST", "/v1/models/a", {"json": {}}, (405, 12), id="post for get"),
         pytest.param("DELETE", "/v2", {}, (405, 12), id="delete"),
+        pytest.param("GET", "/v2/nowhere", {}, (404, 5), id="no path of v2"),
+        pytest.param("GET", "/v2/models/a/infer", {}, (405, 12), id="get for infer"),
+        pytest.param("POST", "/v2/models/a/ready", {}, (405, 12), id="post for ready"),
+        pytest.param("DELETE", "/v2/logging", {}, (405, 12), id="delete of an extension"),
         pytest.param("POST", GET_MODEL, {"json": {}}, (415, 3), id="json for grpc"),
         pytest.param("GET", "/v1/models/a?colour=red", {}, (400, 3), id="unknown query"),
         pytest.param("GET", "/v1/models/a%2Fb", {}, (400, 3), id="escaped slash"),

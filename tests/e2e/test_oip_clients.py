@@ -61,11 +61,3 @@ def test_shared_memory_is_refused(flights_mesh: RunningMesh) -> None:
         tensor.set_shared_memory("region", 8)
         with pytest.raises(InferenceServerException, match=r"shared.memory"):
             client.infer("flight-delay", [tensor])
-
-
-def test_the_repository_is_closed(flights_mesh: RunningMesh) -> None:
-    with (
-        over_grpc.InferenceServerClient(flights_mesh.address) as client,
-        pytest.raises(InferenceServerException, match="UNIMPLEMENTED"),
-    ):
-        client.unload_model("flight-delay")

@@ -3,6 +3,7 @@
 PredmeshError            a fault of ours, already told and logged where it happened
 ├── InvalidInput         the caller must change the request
 ├── NotFound             the named thing does not exist
+├── PermissionDenied     the caller may not do this
 ├── TooMuch              the caller may retry, later or with less
 ├── DependencyDown       the caller may retry, with backoff
 ├── DeadlineExceeded     the caller's time, or the budget, ran out
@@ -64,6 +65,10 @@ class InvalidInput(PredmeshError):
 
 class NotFound(PredmeshError):
     """The named thing does not exist."""
+
+
+class PermissionDenied(PredmeshError):
+    """The caller is not allowed to do this; retrying does not help."""
 
 
 class TooMuch(PredmeshError):

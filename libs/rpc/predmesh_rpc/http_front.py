@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ _HTTP = {
     grpc.StatusCode.CANCELLED: 499,
     grpc.StatusCode.INVALID_ARGUMENT: 400,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
     grpc.StatusCode.NOT_FOUND: 404,
     grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
     grpc.StatusCode.FAILED_PRECONDITION: 400,
@@ -103,7 +105,7 @@ class HttpFront:
         told = _told(Failed(to_status(not_offered(path), at_hand.id), at_hand.id))
         if kind.startswith(_GRPC):
             return _FRAMED.failed(*told)
-        return _BARE.failed(*told) if kind == _MESSAGE else _document(*told)
+        return _BARE.failed(*told) if kind == _MESSAGE else _document(told[0])
 
     def _found(self, verb: str, path: str, query: str, kind: str) -> tuple[Entry, _Dialect] | None:
         is_framed = kind.startswith(_GRPC)
@@ -196,16 +198,19 @@ class _Rest:
         return response(200, message.content_type.encode(), message.data, at_hand.initial_metadata)
 
     def failed(self, status: status_pb2.Status, trailing: Trailing) -> bytes:
-        return _document(status, trailing)
+        return _document(status, self.path.error_key)
 
 
 _FRAMED, _BARE = _Framed(), _Bare()
 _GRPC, _MESSAGE = GRPC_TYPE.decode(), MESSAGE_TYPE.decode()
 
 
-def _document(status: status_pb2.Status, _: Trailing) -> bytes:
-    document = json_format.MessageToJson(status, indent=None, ensure_ascii=False).encode()
-    return response(_HTTP_OF_CODE.get(status.code, 500), b"application/json", document)
+def _document(status: status_pb2.Status, error_key: str = "") -> bytes:
+    document = json_format.MessageToDict(status)
+    if error_key:
+        document = {error_key: status.message, **document}
+    body = json.dumps(document, ensure_ascii=False).encode()
+    return response(_HTTP_OF_CODE.get(status.code, 500), b"application/json", body)
 
 
 def _fitting(request: HttpRequest, limit_bytes: int) -> bytes:

@@ -16,8 +16,9 @@ from google.protobuf.message_factory import GetMessageClass
 from predmesh_rpc.errors import InvalidInput, Violation
 
 _BODY = httpbody_pb2.HttpBody.DESCRIPTOR.full_name
-_VARIABLE = re.compile(r"\{(\w+)\}")
+_VARIABLE = re.compile(r"\{(\w+)(?:=([^{}]+))?\}")
 _VERBS = ("get", "post", "put", "patch", "delete")
+_OPEN_INFERENCE = re.compile("/v2(/.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class RestPath:
         pattern: matches the whole REST path; its groups are fields of the request.
         message: class of the request.
         body: field of the request that takes the body; empty for none.
+        error_key: where error documents of the path say their message once more, for clients of the Open Inference
+            Protocol look there; empty for nowhere.
     """
 
     verb: str
@@ -37,6 +40,7 @@ class RestPath:
     pattern: re.Pattern[str]
     message: Any
     body: str
+    error_key: str = ""
 
     def request(self, found: Mapping[str, str], query: str, content_type: str, data: bytes) -> Any:
         """The request that a call with the path's variables *found* and a body means.
@@ -82,16 +86,25 @@ def _paths(method: MethodDescriptor) -> Iterator[RestPath]:
     for each in (rule, *rule.additional_bindings):
         verb = each.WhichOneof("pattern")
         if verb in _VERBS:
-            service = method.containing_service.full_name
+            service, template = method.containing_service.full_name, getattr(each, verb)
             yield RestPath(
                 verb.upper(),
                 f"/{service}/{method.name}",
-                _pattern(getattr(each, verb)),
+                _pattern(template),
                 GetMessageClass(method.input_type),
                 each.body,
+                "error" if _OPEN_INFERENCE.fullmatch(template) else "",
             )
 
 
 def _pattern(template: str) -> re.Pattern[str]:
-    parts = _VARIABLE.split(template)
-    return re.compile("".join(f"(?P<{part}>[^/]+)" if at % 2 else re.escape(part) for at, part in enumerate(parts)))
+    """Matches what *template* does, with or without a slash at the end: `{name}`, or `{name=of/*/such/**}`."""
+    head, *parts = _VARIABLE.split(template)
+    found = re.escape(head)
+    for name, inner, fixed in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        found += f"(?P<{name}>{_segments(inner or '*')}){re.escape(fixed)}"
+    return re.compile(found + "/?")
+
+
+def _segments(template: str) -> str:
+    return re.escape(template).replace(r"\*\*", ".+").replace(r"\*", "[^/]+")

@@ -15,6 +15,7 @@ from predmesh_rpc.errors import (
     InvalidInput,
     NotFound,
     NotOffered,
+    PermissionDenied,
     PredmeshError,
     TooMuch,
     Violation,
@@ -32,6 +33,7 @@ WIRE_BYTES = 4096
 CODES: dict[type[PredmeshError], grpc.StatusCode] = {
     InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
     NotFound: grpc.StatusCode.NOT_FOUND,
+    PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
     TooMuch: grpc.StatusCode.RESOURCE_EXHAUSTED,
     DependencyDown: grpc.StatusCode.UNAVAILABLE,
     DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from predmesh_frame import oip
 from predmesh_rpc import deadline
+from predmesh_rpc.errors import DeadlineExceeded, DependencyDown
 
 from predmesh_prediction.catalogue import Served
 from predmesh_prediction.predicting import Predictor, Rows
@@ -107,4 +108,7 @@ class Inferring:
 
 
 async def _ready(served: Served) -> bool:
-    return await served.stages.inference.ready(served.stored.bundle_id)
+    try:
+        return await served.stages.inference.ready(served.stored.bundle_id)
+    except (DependencyDown, DeadlineExceeded):
+        return False

@@ -13,7 +13,9 @@ from predmesh_rpc import context as ambient
 from predmesh_rpc.errors import DependencyDown
 
 from predmesh_prediction.inferring import Inferring
-from predmesh_prediction.oip_json import read_request, write_answer
+from predmesh_prediction.oip_extensions import OFFERED, method_of, not_offered
+from predmesh_prediction.oip_json import read_index, read_load, read_request, write_answer
+from predmesh_prediction.oip_repository import Repository, check_scope
 from predmesh_prediction.predicting import Predictor
 from predmesh_prediction.v2 import Described
 
@@ -26,6 +28,7 @@ class OpenInferenceHttpServicer(OpenInferenceHttpServiceServicer):
 
     def __init__(self, predictor: Predictor) -> None:
         self._inferring = Inferring(predictor)
+        self._repository = Repository(self._inferring)
 
     async def ServerLiveHttp(self, request: pb.ServerLiveHttpRequest, context: Any) -> httpbody_pb2.HttpBody:
         """Say that the server runs."""
@@ -39,8 +42,7 @@ class OpenInferenceHttpServicer(OpenInferenceHttpServiceServicer):
 
     async def ServerMetadataHttp(self, request: pb.ServerMetadataHttpRequest, context: Any) -> httpbody_pb2.HttpBody:
         """Describe the server."""
-        document = {"name": "predmesh", "version": version("predmesh-prediction"), "extensions": ["binary_tensor_data"]}
-        return _json(document)
+        return _json({"name": "predmesh", "version": version("predmesh-prediction"), "extensions": OFFERED})
 
     async def ModelMetadataHttp(self, request: pb.ModelMetadataHttpRequest, context: Any) -> httpbody_pb2.HttpBody:
         """Describe what a model takes and gives."""
@@ -71,10 +73,33 @@ class OpenInferenceHttpServicer(OpenInferenceHttpServiceServicer):
         ambient.send_initial_metadata(HEADER_LENGTH, str(length))
         return httpbody_pb2.HttpBody(content_type="application/octet-stream", data=body)
 
+    async def RepositoryIndexHttp(self, request: pb.RepositoryIndexHttpRequest, context: Any) -> httpbody_pb2.HttpBody:
+        """List the live model versions and their states."""
+        found = await self._repository.index(ready=read_index(request.body.data))
+        return _json(found)
+
+    async def RepositoryModelLoadHttp(
+        self, request: pb.RepositoryModelLoadHttpRequest, context: Any
+    ) -> httpbody_pb2.HttpBody:
+        """Answer once a live model is loaded; for administrators."""
+        check_scope("RepositoryModelLoad")
+        await self._repository.load(request.model, read_load(request.body.data, request.model))
+        return _json({})
+
+    async def RepositoryModelUnloadHttp(
+        self, request: pb.RepositoryModelUnloadHttpRequest, context: Any
+    ) -> httpbody_pb2.HttpBody:
+        """Refuse: models are undeployed."""
+        await self._repository.unload()
+
+    async def RefuseExtensionHttp(self, request: pb.RefuseExtensionHttpRequest, context: Any) -> httpbody_pb2.HttpBody:
+        """Refuse what Triton has and the mesh has not."""
+        raise not_offered(method_of(request.extension))
+
 
 def _described(each: Described) -> dict[str, Any]:
     return {"name": each.name, "datatype": each.datatype, "shape": list(each.shape)}
 
 
-def _json(document: dict[str, Any]) -> httpbody_pb2.HttpBody:
+def _json(document: Any) -> httpbody_pb2.HttpBody:
     return httpbody_pb2.HttpBody(content_type="application/json", data=orjson.dumps(document))

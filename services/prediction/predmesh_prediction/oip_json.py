@@ -24,6 +24,8 @@ from predmesh_prediction.violations import Violations
 _KEYS = ("id", "inputs", "outputs", "parameters")
 _INPUT_KEYS = ("name", "shape", "datatype", "parameters", "data")
 _OUTPUT_KEYS = ("name", "parameters")
+_INDEX_KEYS = ("ready",)
+_LOAD_KEYS = ("parameters",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,34 @@ def read_request(body: bytes, header_length: str, model: str) -> Asked:
             wanted[str(spec.get("name"))] = _flag(spec.get("parameters"), "binary_data", default=binary)
     violations.check(model)
     return Asked(str(document.get("id") or ""), tensors, wanted, binary)
+
+
+def read_index(body: bytes) -> bool:
+    """Whether a request for the index in *body*, which may be empty, wants those models alone that can answer.
+
+    Raises:
+        InvalidInput: it is no such request.
+    """
+    ready = (read_object(body, _INDEX_KEYS, "") if body else {}).get("ready") or False
+    if not isinstance(ready, bool):
+        violations = Violations()
+        violations.add("ready", f"must be true or false, not {kind(ready)}")
+        violations.check("")
+    return bool(ready)
+
+
+def read_load(body: bytes, model: str) -> dict[str, Any]:
+    """The parameters of a request to load a model in *body*, which may be empty.
+
+    Raises:
+        InvalidInput: it is no such request.
+    """
+    parameters = (read_object(body, _LOAD_KEYS, model) if body else {}).get("parameters") or {}
+    if not isinstance(parameters, dict):
+        violations = Violations()
+        violations.add("parameters", f"must be an object, not {kind(parameters)}")
+        violations.check(model)
+    return dict(parameters)
 
 
 def write_answer(answer: Inferred, asked: Asked, request_id: str) -> tuple[bytes, int]:

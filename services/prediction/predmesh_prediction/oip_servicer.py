@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any, NoReturn
+from typing import Any
 
 from predmesh_frame import FrameError, oip
 from predmesh_rpc import context as ambient
-from predmesh_rpc.errors import NotOffered
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceServicer
 
 from predmesh_prediction.inferring import Inferring
+from predmesh_prediction.oip_extensions import OFFERED, SEND_BYTES, SHARED_MEMORY, not_offered
+from predmesh_prediction.oip_repository import Repository
 from predmesh_prediction.predicting import Predictor
 from predmesh_prediction.v2 import Described, Named
 from predmesh_prediction.validation import check_bytes
 from predmesh_prediction.violations import Violations
-
-SHARED_MEMORY = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset")
-"""Parameters that would let a caller name memory of this machine."""
 
 
 class OpenInferenceServicer(GRPCInferenceServiceServicer):  # type: ignore[misc]
@@ -26,6 +24,7 @@ class OpenInferenceServicer(GRPCInferenceServiceServicer):  # type: ignore[misc]
 
     def __init__(self, predictor: Predictor) -> None:
         self._inferring = Inferring(predictor)
+        self._repository = Repository(self._inferring)
 
     async def ServerLive(self, request: Any, context: Any) -> Any:
         """Say that the server runs."""
@@ -37,7 +36,7 @@ class OpenInferenceServicer(GRPCInferenceServiceServicer):  # type: ignore[misc]
 
     async def ServerMetadata(self, request: Any, context: Any) -> Any:
         """Describe the server."""
-        return pb.ServerMetadataResponse(name="predmesh", version=version("predmesh-prediction"), extensions=[])
+        return pb.ServerMetadataResponse(name="predmesh", version=version("predmesh-prediction"), extensions=OFFERED)
 
     async def ModelReady(self, request: Any, context: Any) -> Any:
         """Say whether a model can answer."""
@@ -68,68 +67,68 @@ class OpenInferenceServicer(GRPCInferenceServiceServicer):  # type: ignore[misc]
 
     async def ModelStreamInfer(self, request_iterator: Any, context: Any) -> Any:
         """Refuse: PredictionService streams."""
-        _refuse("ModelStreamInfer", "stream with predmesh.prediction.v1.PredictionService/StreamPredict")
+        raise not_offered("ModelStreamInfer")
         yield
 
     async def ModelConfig(self, request: Any, context: Any) -> Any:
         """Refuse: the model server is not the caller's."""
-        _refuse("ModelConfig", "ask ModelMetadata, or PredictionService/GetModel")
+        raise not_offered("ModelConfig")
 
     async def ModelStatistics(self, request: Any, context: Any) -> Any:
         """Refuse: the metrics have them."""
-        _refuse("ModelStatistics", "read the metrics instead")
+        raise not_offered("ModelStatistics")
 
     async def RepositoryIndex(self, request: Any, context: Any) -> Any:
-        """Refuse: PredictionService lists models."""
-        _refuse("RepositoryIndex", "list models with PredictionService/ListModels")
+        """List the live model versions and their states."""
+        found = await self._repository.index(ready=request.ready, repository=request.repository_name)
+        models = [
+            pb.RepositoryIndexResponse.ModelIndex(
+                name=each.name, version=each.version, state=each.state, reason=each.reason
+            )
+            for each in found
+        ]
+        return pb.RepositoryIndexResponse(models=models)
 
     async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:
-        """Refuse: models are deployed."""
-        _refuse("RepositoryModelLoad", "deploy with `predmesh deploy`")
+        """Answer once a live model is loaded; for administrators."""
+        await self._repository.load(request.model_name, request.parameters)
+        return pb.RepositoryModelLoadResponse()
 
     async def RepositoryModelUnload(self, request: Any, context: Any) -> Any:
         """Refuse: models are undeployed."""
-        _refuse("RepositoryModelUnload", "undeploy with `predmesh undeploy`")
+        await self._repository.unload()
 
     async def SystemSharedMemoryStatus(self, request: Any, context: Any) -> Any:
         """Refuse: memory is not shared with callers."""
-        _refuse("SystemSharedMemoryStatus", _SEND_BYTES)
+        raise not_offered("SystemSharedMemoryStatus")
 
     async def SystemSharedMemoryRegister(self, request: Any, context: Any) -> Any:
         """Refuse: memory is not shared with callers."""
-        _refuse("SystemSharedMemoryRegister", _SEND_BYTES)
+        raise not_offered("SystemSharedMemoryRegister")
 
     async def SystemSharedMemoryUnregister(self, request: Any, context: Any) -> Any:
         """Refuse: memory is not shared with callers."""
-        _refuse("SystemSharedMemoryUnregister", _SEND_BYTES)
+        raise not_offered("SystemSharedMemoryUnregister")
 
     async def CudaSharedMemoryStatus(self, request: Any, context: Any) -> Any:
         """Refuse: memory is not shared with callers."""
-        _refuse("CudaSharedMemoryStatus", _SEND_BYTES)
+        raise not_offered("CudaSharedMemoryStatus")
 
     async def CudaSharedMemoryRegister(self, request: Any, context: Any) -> Any:
         """Refuse: memory is not shared with callers."""
-        _refuse("CudaSharedMemoryRegister", _SEND_BYTES)
+        raise not_offered("CudaSharedMemoryRegister")
 
     async def CudaSharedMemoryUnregister(self, request: Any, context: Any) -> Any:
         """Refuse: memory is not shared with callers."""
-        _refuse("CudaSharedMemoryUnregister", _SEND_BYTES)
+        raise not_offered("CudaSharedMemoryUnregister")
 
     async def TraceSetting(self, request: Any, context: Any) -> Any:
         """Refuse: tracing is the operator's."""
-        _refuse("TraceSetting", "set tracing where the mesh is started")
+        raise not_offered("TraceSetting")
 
     async def LogSettings(self, request: Any, context: Any) -> Any:
         """Refuse: logging is the operator's."""
-        _refuse("LogSettings", "set logging where the mesh is started")
-
-
-_SEND_BYTES = "send the tensors' bytes; shared memory is not offered"
-
-
-def _refuse(method: str, instead: str) -> NoReturn:
-    path = f"inference.GRPCInferenceService/{method}"
-    raise NotOffered("ERROR_REASON_NOT_OFFERED", f"{path} is not offered: {instead}", method=path)
+        raise not_offered("LogSettings")
 
 
 def _metadata(each: Described) -> Any:
@@ -162,9 +161,9 @@ def _tensors(request: Any) -> list[Named]:
 def _refuse_shared_memory(request: Any, violations: Violations) -> None:
     for side, specs in (("inputs", request.inputs), ("outputs", request.outputs)):
         for spec in specs:
-            for name in SHARED_MEMORY:
-                if name in spec.parameters:
-                    violations.add(f"{side}.{spec.name}.parameters.{name}", _SEND_BYTES)
+            for name in spec.parameters:
+                if name.startswith(SHARED_MEMORY):
+                    violations.add(f"{side}.{spec.name}.parameters.{name}", SEND_BYTES)
 
 
 def _give(response: Any, tensor: Named, *, typed: bool) -> None:

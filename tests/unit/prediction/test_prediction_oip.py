@@ -160,9 +160,6 @@ async def test_server_and_models_say_whether_they_are_ready(mesh: Mesh) -> None:
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("RepositoryModelUnload", pb.RepositoryModelUnloadRequest(model_name="digits")),
-        ("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="digits")),
-        ("RepositoryIndex", pb.RepositoryIndexRequest()),
         ("SystemSharedMemoryRegister", pb.SystemSharedMemoryRegisterRequest(name="a", key="/a", byte_size=8)),
         ("ModelConfig", pb.ModelConfigRequest(name="digits")),
         ("LogSettings", pb.LogSettingsRequest()),
