@@ -13,6 +13,7 @@ from grpc_tools import protoc  # type: ignore[import-untyped]
 PROTOS = Path(__file__).parent
 OUT = PROTOS.parent / "libs" / "contracts"
 ERROR_DETAILS = ("google/rpc/status.proto", "google/rpc/error_details.proto")
+RULES = "buf/validate/validate.proto"
 
 
 def arguments(into: Path) -> list[str]:
@@ -35,6 +36,8 @@ def arguments(into: Path) -> list[str]:
         *ours,
         # Envoy answers an error that has details with an empty body unless its descriptors hold these.
         *ERROR_DETAILS,
+        # The contracts that are compiled from bundles import it; ours do not.
+        RULES,
     ]
 
 

@@ -100,6 +100,8 @@ class _Check:
             self._note(rules.warmup_rules(inputs, inference))
             if "features" not in values and "preprocessing" not in values:
                 self._note(rules.tensor_source_rules(inputs, inference))
+        if inputs is not None and outputs is not None:
+            self._note(rules.enum_rules(inputs, outputs, str(values.get("name", ""))))
         if outputs is not None and inference is not None:
             self._note(rules.output_source_rules(outputs, inference))
         if explanation is not None and outputs is not None:

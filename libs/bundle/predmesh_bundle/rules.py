@@ -6,6 +6,16 @@ from math import prod
 
 from predmesh_frame import DataType
 
+from predmesh_bundle.contract_names import (
+    CONTRACT_MESSAGES,
+    UNSPECIFIED,
+    alike,
+    camel,
+    enum_name,
+    service_name,
+    value_name,
+    value_word,
+)
 from predmesh_bundle.nearest import hint
 from predmesh_bundle.schema import (
     Explanation,
@@ -45,6 +55,7 @@ def input_rules(given: Input) -> Found:
     if given.categories and given.type is not DataType.STRING:
         yield ("categories",), f"categories are for strings; {given.name!r} is of type {_type(given)}"
     yield from _repeated(given.categories, ("categories",), "category")
+    yield from _enum_rules(given.name, given.categories, "categories", enum=given.enum)
     if given.required and given.default is not None:
         yield ("default",), "a required input has no default: add `required: false`, or remove the default"
     if given.default is not None and (problem := value_problem(given, given.default)):
@@ -61,6 +72,7 @@ def input_rules(given: Input) -> Found:
 def inputs_rules(inputs: Sequence[Input]) -> Found:
     """What the inputs must keep to together."""
     yield from _repeated([each.name for each in inputs], (), "input", "name")
+    yield from _alike([each.name for each in inputs], "input")
     yield from _repeated([each.number for each in inputs if each.number is not None], (), "field number")
     yield from _repeated([each.entity_key for each in inputs if each.entity_key is not None], (), "entity key")
     subjects = [index for index, each in enumerate(inputs) if each.subject]
@@ -123,6 +135,7 @@ def output_rules(output: Output) -> Found:
     """What one output must keep to by itself."""
     yield from _range_rules(output.minimum, output.maximum, output.type)
     yield from _repeated(output.labels, ("labels",), "label")
+    yield from _enum_rules(output.name, output.labels, "labels", enum=output.enum)
     if output.labels and output.type is not DataType.STRING:
         yield ("labels",), f"labels name strings; {output.name!r} is of type {output.type.name.lower()}"
     if output.labels and output.index is not None:
@@ -133,7 +146,25 @@ def output_rules(output: Output) -> Found:
 def outputs_rules(outputs: Sequence[Output]) -> Found:
     """What the outputs must keep to together."""
     yield from _repeated([each.name for each in outputs], (), "output", "name")
+    yield from _alike([each.name for each in outputs], "output")
     yield from _repeated([each.number for each in outputs if each.number is not None], (), "field number")
+
+
+def enum_rules(inputs: Sequence[Input], outputs: Sequence[Output], model: str) -> Found:
+    """Whether the enums of the contract, and their values, have names of their own: all stand in one package."""
+    owners = dict.fromkeys([*CONTRACT_MESSAGES, service_name(model)], "the contract itself")
+    for side, key, index, name, texts in _enums(inputs, outputs):
+        enum, shown = enum_name(name), f"the {side[:-1]} {name!r}"
+        if enum in owners:
+            yield (side, index, "enum"), f"its enum would be called {enum!r}, as that of {owners[enum]}: rename either"
+            continue
+        owners[enum] = shown
+        for position, text in enumerate(texts):
+            value = value_name(name, text)
+            if value in owners and owners[value] != shown:
+                message = f"{text!r} becomes the enum value {value}, as one of {owners[value]} does: rename either"
+                yield (side, index, key, position), message
+            owners.setdefault(value, shown)
 
 
 def output_source_rules(outputs: Sequence[Output], inference: Inference) -> Found:
@@ -190,6 +221,39 @@ def _range_rules(minimum: float | None, maximum: float | None, type: DataType) -
             yield (key,), f"the {key} is not a number"
     if minimum is not None and maximum is not None and minimum > maximum:
         yield ("minimum",), f"the minimum, {minimum:g}, is above the maximum, {maximum:g}"
+
+
+def _enum_rules(name: str, texts: Sequence[str], key: str, *, enum: bool) -> Found:
+    if not enum:
+        return
+    if not texts:
+        yield ("enum",), f"an enum needs `{key}`: its values are made of them"
+    seen: dict[str, str] = {}
+    for index, text in enumerate(texts):
+        if not (word := value_word(text)):
+            yield (key, index), f"{text!r} gives no name: the values of an enum need a Latin letter or a digit"
+        elif word == UNSPECIFIED:
+            yield (key, index), f"{text!r} is the enum's own word for none: choose another, or remove `enum`"
+        elif (first := seen.setdefault(alike(word), text)) != text:
+            message = f"{text!r} gives the enum value {value_name(name, text)}, too much like that of {first!r}"
+            yield (key, index), f"{message}: rename either, or remove `enum`"
+
+
+def _enums(inputs: Sequence[Input], outputs: Sequence[Output]) -> Iterator[tuple[str, str, int, str, tuple[str, ...]]]:
+    for index, given in enumerate(inputs):
+        if given.enum:
+            yield "inputs", "categories", index, given.name, given.categories
+    for index, output in enumerate(outputs):
+        if output.enum:
+            yield "outputs", "labels", index, output.name, output.labels
+
+
+def _alike(names: Sequence[str], what: str) -> Found:
+    """In camel case, as protobuf's JSON has it, underscores do not count before digits."""
+    seen: dict[str, str] = {}
+    for index, name in enumerate(names):
+        if (first := seen.setdefault(camel(name), name)) != name:
+            yield (index, "name"), f"the {what} {name!r} differs from {first!r} by underscores alone: rename either"
 
 
 def _number_rules(number: int | None) -> Found:

@@ -118,7 +118,7 @@ RelativePath = Annotated[str, Text(min_length=1), AfterValidator(_relative)]
 ModelName = Annotated[str, Text(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 Version = Annotated[str, BeforeValidator(_version), Text(pattern=r"^[0-9]+$", max_length=18)]
 JoinKeyName = Annotated[str | None, BeforeValidator(_join_key)]
-FieldName = Annotated[str, Text(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+FieldName = Annotated[str, Text(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=63)]
 TensorName = Annotated[str, Text(pattern=r"^[A-Za-z_][A-Za-z0-9_.:/-]{0,254}$")]
 # 19000 to 19999 are protobuf's own.
 FieldNumber = Annotated[int, Field(ge=1, le=536_870_911)]
@@ -153,6 +153,8 @@ class Input(Part):
     """Largest value allowed."""
     categories: tuple[str, ...] = ()
     """Values allowed; empty where any is."""
+    enum: bool = False
+    """Whether the categories are an enum in the model's own contract."""
     required: bool = True
     """Whether each row must bring it."""
     default: Any = None
@@ -257,6 +259,8 @@ class Output(Part):
     """Position along the tensor's last axis; without one, the whole row."""
     labels: tuple[str, ...] = ()
     """Names of the positions along the last axis: the answer is the name of the largest."""
+    enum: bool = False
+    """Whether the labels are an enum in the model's own contract."""
     unit: str = ""
     """Unit of its values."""
     minimum: float | None = None

@@ -1,0 +1,7 @@
+"""Compiles a bundle to the typed contract of its model; knows no service and runs no protoc."""
+
+from predmesh_compiler.contracts import Contract, Method, contract
+from predmesh_compiler.fields import TypedField
+from predmesh_compiler.lock import Lock, Numbers
+
+__all__ = ["Contract", "Lock", "Method", "Numbers", "TypedField", "contract"]
