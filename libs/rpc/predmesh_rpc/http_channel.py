@@ -202,56 +202,84 @@ class HttpChannel(grpc.aio.Channel):
 
 
 class HttpCall:
-    """One call under way, seen as grpc.aio's unary calls are."""
+    """One call under way, seen as grpc.aio's unary calls are.
+
+    Who awaits it at once carries it: a task of its own would take two more turns of a loop that may be busy.
+    """
 
     def __init__(self, answer: Coroutine[Any, Any, Answer], parse: Callable[[bytes], Any]) -> None:
-        self._task = asyncio.get_running_loop().create_task(answer)
+        self._answer = answer
         self._parse = parse
+        self._ended: asyncio.Future[Answer] | None = None
+        self._carrier: asyncio.Task[Any] | None = None
+        self._later = asyncio.get_running_loop().call_soon(self._begun)
 
     def __await__(self) -> Generator[Any, None, Any]:
-        _, body = yield from self._task
-        return self._parse(body)
+        if self._ended is not None:
+            _, body = yield from asyncio.shield(self._ended)
+            return self._parse(body)
+        self._later.cancel()
+        ended = self._ended = asyncio.get_running_loop().create_future()
+        self._carrier = asyncio.current_task()
+        try:
+            answer = yield from self._answer.__await__()
+        except Exception as error:
+            ended.set_exception(error)
+            ended.exception()  # so that nobody need ask for it again
+            raise
+        except BaseException:
+            ended.cancel()
+            raise
+        ended.set_result(answer)
+        return self._parse(answer[1])
 
     def cancel(self) -> bool:
         """Stop the call and the work behind it; False if it had ended."""
-        return self._task.cancel()
+        return not self._begun().done() and self._carrier is not None and self._carrier.cancel()
 
     def cancelled(self) -> bool:
         """Whether it was stopped."""
-        return self._task.cancelled()
+        return self._begun().cancelled()
 
     def done(self) -> bool:
         """Whether it has ended."""
-        return self._task.done()
+        return self._begun().done()
 
     async def initial_metadata(self) -> grpc.aio.Metadata:
         """What the servicer set for its answer."""
-        error, headers = await self._ended()
+        error, headers = await self._outcome()
         return _initial(headers) if error is None else error.initial_metadata()
 
     async def trailing_metadata(self) -> grpc.aio.Metadata:
         """The request id, and the Status of an error."""
-        error, headers = await self._ended()
+        error, headers = await self._outcome()
         return _trailing(headers) if error is None else error.trailing_metadata()
 
     async def code(self) -> grpc.StatusCode:
         """How it ended."""
-        error, _ = await self._ended()
+        error, _ = await self._outcome()
         return grpc.StatusCode.OK if error is None else error.code()
 
     async def details(self) -> str:
         """What was said of an error."""
-        error, _ = await self._ended()
+        error, _ = await self._outcome()
         return "" if error is None else error.details() or ""
 
-    async def _ended(self) -> tuple[grpc.aio.AioRpcError | None, dict[str, str]]:
-        await asyncio.wait([self._task])
-        if self._task.cancelled():
+    def _begun(self) -> asyncio.Future[Answer]:
+        if self._ended is None:
+            self._later.cancel()
+            self._ended = self._carrier = asyncio.get_running_loop().create_task(self._answer)
+        return self._ended
+
+    async def _outcome(self) -> tuple[grpc.aio.AioRpcError | None, dict[str, str]]:
+        ended = self._begun()
+        await asyncio.wait([ended])
+        if ended.cancelled():
             return _error(grpc.StatusCode.CANCELLED, "the caller cancelled the call"), {}
-        error = self._task.exception()
+        error = ended.exception()
         if isinstance(error, grpc.aio.AioRpcError):
             return error, {}
-        return None, self._task.result()[0]
+        return None, ended.result()[0]
 
 
 class _Connection(asyncio.Protocol):

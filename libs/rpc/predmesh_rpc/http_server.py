@@ -19,6 +19,7 @@ from predmesh_rpc.addresses import clear_stale, host_and_port, private_files, so
 _BACKLOG = 4096
 _LONGEST_HEAD_BYTES = 64 * 1024
 _MOST_CONNECTIONS = 2048
+_AT_ONCE = 4
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +71,8 @@ class HttpServer:
         self.ending = False
         self._connections: set[_Connection] = set()
         self._left = asyncio.Event()
+        self._arrived: deque[_Connection] = deque()
+        self._begun = 0
 
     @asynccontextmanager
     async def listening(self, address: str, *, grace_seconds: float) -> AsyncIterator[int]:
@@ -106,6 +109,27 @@ class HttpServer:
         self._connections.discard(connection)
         if self.ending and not self._connections:
             self._left.set()
+
+    def came(self, connection: _Connection) -> None:
+        """Begin to answer *connection*, in this turn of the loop or a later one.
+
+        A few begin in a turn, so that what the loop waits for besides, such as other services' answers, is never behind
+        a whole crowd of newcomers.
+        """
+        if self._begun >= _AT_ONCE:
+            self._arrived.append(connection)
+            return
+        if not self._begun:
+            asyncio.get_running_loop().call_soon(self._turn)
+        self._begun += 1
+        connection.begin()
+
+    def _turn(self) -> None:
+        self._begun = min(_AT_ONCE, len(self._arrived))
+        if self._begun:
+            asyncio.get_running_loop().call_soon(self._turn)
+        for _ in range(self._begun):
+            self._arrived.popleft().begin()
 
     async def _watched(self) -> None:
         loop = asyncio.get_running_loop()
@@ -161,6 +185,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._server.lost(self)
+        self._waiting.clear()
         if self.task is not None:
             self.task.cancel()
 
@@ -214,18 +239,25 @@ class _Connection(asyncio.Protocol):
         if self._last or self._head is None:
             return
         verb, target = self._parser.get_method().decode("latin-1"), self._url.decode("latin-1")
-        self._waiting.append(HttpRequest(verb, target, self._head, b"".join(self._body), self._size))
+        request = HttpRequest(verb, target, self._head, b"".join(self._body), self._size)
         self._head, self._body = None, []
         self._last = not self._parser.should_keep_alive()
-        if self.task is None:
-            self.due = math.inf
-            self.task = self._loop.create_task(self._answer())
-        else:
+        busy = self._is_busy()
+        self._waiting.append(request)
+        if busy:
             self._transport.pause_reading()
+        else:
+            self.due = math.inf
+            self._server.came(self)
+
+    def begin(self) -> None:
+        """Answer what has come, unless the client has gone."""
+        if self._waiting:
+            self.task = self._loop.create_task(self._answer())
 
     def finish(self) -> None:
         """End once what has come, or begun to come, is answered."""
-        if self.task is None and not self._begun:
+        if not self._is_busy() and not self._begun:
             self.abort()
 
     def abort(self) -> None:
@@ -253,6 +285,9 @@ class _Connection(asyncio.Protocol):
         else:
             self._transport.resume_reading()
 
+    def _is_busy(self) -> bool:
+        return self.task is not None or bool(self._waiting)
+
     def _ends(self) -> bool:
         return (self._last or self._server.ending) and not self._waiting
 
@@ -261,7 +296,7 @@ class _Connection(asyncio.Protocol):
 
     def _refuse(self, status: int, text: bytes) -> None:
         self._last = True
-        if self.task is None:
+        if not self._is_busy():
             self._transport.write(response(status, b"text/plain", text, [("connection", "close")]))
             self.abort()
 

@@ -13,7 +13,7 @@ from predmesh_rpc.server import build, run
 from predmesh_rpc.settings import ServiceSettings
 from predmesh_rpc.table import Registration
 
-_YOUNG_OBJECTS = 10_000
+_YOUNG_OBJECTS = 50_000
 """Objects made before the young generation is looked through; Python's own 700 is less than one request of 100 rows."""
 
 _Loader = TypeVar("_Loader", covariant=True)

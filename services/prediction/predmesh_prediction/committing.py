@@ -159,6 +159,11 @@ class GroupCommit(Generic[Result]):
             if pieces:
                 await self._deliver(trip, pieces)
         finally:
+            self._back(trip)
+
+    def _back(self, trip: Trip) -> None:
+        """End a trip, unless that was done, and let the next batch leave."""
+        if trip in self._trips:
             self._trips.remove(trip)
             self._depart()
             if not self._trips:
@@ -194,8 +199,10 @@ class GroupCommit(Generic[Result]):
         except Exception as error:
             await self._rescue(trip, pieces, error)
             return
+        self._pace.returned([piece.waiting.arrived for piece in pieces], trip.left, perf_counter())
+        # The next batch is on its way while these answers are written.
+        self._back(trip)
         self._give(trip, pieces, result)
-        self._pace.returned([piece.waiting.arrived for piece in pieces], trip.left, self._went_through)
 
     async def _rescue(self, trip: Trip, pieces: Sequence[Piece[Result]], error: Exception) -> None:
         """Answer those whose neighbours made the batch fail; once a second where nothing goes through any more."""

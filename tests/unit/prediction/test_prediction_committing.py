@@ -73,6 +73,23 @@ async def test_a_request_leaves_at_once_and_the_rest_goes_together() -> None:
     assert road.batches == [[1], [2, 12, 3, 13, 4, 14]]
 
 
+async def test_the_next_batch_is_on_its_way_before_answers_are_written() -> None:
+    road = Road()
+
+    async def answered() -> int:
+        await values(group, 1)
+        return len(road.batches)
+
+    async with commit(road, in_flight=1) as group:
+        first = asyncio.create_task(answered())
+        await road.left.get()
+        second = asyncio.create_task(values(group, 2))
+        await asyncio.sleep(0)
+        road.gate.set()
+        assert await first == 2
+        assert await second == [20]
+
+
 async def test_a_large_request_travels_in_parts_and_comes_back_whole() -> None:
     road = Road()
     road.gate.set()

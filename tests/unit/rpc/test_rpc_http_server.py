@@ -61,6 +61,31 @@ async def test_an_answer_takes_its_time() -> None:
         assert b"GET /x" in await everything(held)
 
 
+async def test_of_a_crowd_a_few_begin_in_each_turn_of_the_loop() -> None:
+    turn, begun = 0, []
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        asyncio.get_running_loop().call_soon(count)
+
+    async def answer(request: HttpRequest) -> bytes:
+        begun.append(turn)
+        return await said_back(request)
+
+    async with serving(answer) as connect:
+        connections = [await connect() for _ in range(40)]
+        count()
+        for _, writer in connections:
+            writer.write(ASK)
+        for reader, _ in connections:
+            await reader.readuntil(b"None")
+        for connection in connections:
+            connection[1].close()
+    assert len(begun) == 40
+    assert max(begun.count(each) for each in set(begun)) <= 4
+
+
 async def test_of_a_long_body_nothing_is_kept() -> None:
     async with serving() as connect:
         connection = await connect()
