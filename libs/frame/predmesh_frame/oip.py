@@ -47,6 +47,23 @@ FIELDS = {
     "BYTES": "bytes_contents",
 }
 """Field of InferTensorContents that holds the values of each type; FP16 has none and travels raw."""
+_CONTENTS = frozenset(FIELDS.values())
+
+
+_MOST_DIMENSIONS = 32
+_MOST_EMPTY = 2**31
+
+
+class TensorError(FrameError):
+    """A tensor that cannot be what it claims to be.
+
+    Attributes:
+        part: what of it is at fault: `datatype`, `shape`, or its `data`.
+    """
+
+    def __init__(self, part: str, reason: str) -> None:
+        super().__init__("", reason)
+        self.part = part
 
 
 class TypedContents(Protocol):
@@ -80,12 +97,13 @@ def dtype_of(datatype: str) -> np.dtype[Any]:
     """The numpy element type of the protocol's *datatype*.
 
     Raises:
-        FrameError: it is unknown here (BF16, say).
+        TensorError: it is unknown here (BF16, say).
     """
     try:
         return NUMPY[datatype]
     except KeyError:
-        raise FrameError("", f"datatype {datatype!r} is unknown; it must be one of {', '.join(NUMPY)}") from None
+        text = f"datatype {datatype[:40]!r} is unknown; it must be one of {', '.join(NUMPY)}"
+        raise TensorError("datatype", text) from None
 
 
 def to_raw(array: Array) -> bytes:
@@ -103,15 +121,16 @@ def from_raw(datatype: str, shape: Sequence[int], data: bytes) -> Array:
     """The array of *shape* that *data* holds; it shares *data*'s memory and is read-only.
 
     Raises:
-        FrameError: the datatype is unknown, a dimension negative, or the length another.
+        TensorError: the datatype is unknown, the shape none that can be, the length another, or a BOOL neither 0 nor 1.
     """
-    dtype, dims = dtype_of(datatype), _checked(shape)
+    dtype, dims = dtype_of(datatype), checked_shape(shape)
     if datatype == "BYTES":
         return object_array(decode_bytes(data, prod(dims)), dims)
     if len(data) != prod(dims) * dtype.itemsize:
-        raise FrameError(
-            "", f"holds {len(data)} bytes where {datatype} of shape {list(dims)} takes {prod(dims) * dtype.itemsize}"
-        )
+        taken = prod(dims) * dtype.itemsize
+        raise TensorError("data", f"holds {len(data)} bytes where {datatype} of shape {list(dims)} takes {taken}")
+    if datatype == "BOOL" and data.translate(None, b"\0\1"):
+        raise TensorError("data", "holds a byte that is neither 0 nor 1, the values of BOOL")
     return np.frombuffer(data, dtype=dtype).reshape(dims)
 
 
@@ -119,22 +138,25 @@ def from_contents(datatype: str, shape: Sequence[int], contents: TypedContents) 
     """The array that the typed *contents* of a request hold.
 
     Raises:
-        FrameError: the datatype has no typed contents (FP16), a value overflows it, or the number of values is another.
+        TensorError: the datatype has no typed contents (FP16), a value overflows it, the number of values is another,
+            or there are some of another type as well.
     """
-    dtype, dims = dtype_of(datatype), _checked(shape)
-    if datatype not in FIELDS:
-        raise FrameError("", f"datatype {datatype} has no typed contents; send raw_input_contents")
-    values: Sequence[Any] = getattr(contents, FIELDS[datatype])
+    dtype, dims = dtype_of(datatype), checked_shape(shape)
+    own = FIELDS.get(datatype)
+    if own is None:
+        raise TensorError("data", f"datatype {datatype} has no typed contents; send raw_input_contents")
+    for field in _CONTENTS:
+        if field != own and getattr(contents, field):
+            raise TensorError("data", f"holds values in {field}; those of {datatype} go into {own}")
+    values: Sequence[Any] = getattr(contents, own)
     if len(values) != prod(dims):
-        raise FrameError(
-            "", f"holds {len(values)} values in {FIELDS[datatype]} where shape {list(dims)} takes {prod(dims)}"
-        )
+        raise TensorError("data", f"holds {len(values)} values in {own} where shape {list(dims)} takes {prod(dims)}")
     if datatype == "BYTES":
         return object_array(values, dims)
     try:
         return np.array(values, dtype=dtype).reshape(dims)
-    except OverflowError as error:
-        raise FrameError("", f"does not fit {datatype}: {error}") from None
+    except OverflowError:
+        raise TensorError("data", f"holds a number that does not fit {datatype}") from None
 
 
 def encode_bytes(array: Array) -> bytes:
@@ -156,23 +178,34 @@ def decode_bytes(data: bytes, count: int) -> list[bytes]:
     """The *count* elements that `encode_bytes` wrote.
 
     Raises:
-        FrameError: *data* holds fewer or more.
+        TensorError: *data* holds fewer or more.
     """
     elements: list[bytes] = []
     at = 0
     while at < len(data) and len(elements) < count:
         end = at + 4 + int.from_bytes(data[at : at + 4], "little")
         if end > len(data):
-            raise FrameError("", f"BYTES element {len(elements)} ends outside of the data")
+            raise TensorError("data", f"BYTES element {len(elements)} ends outside of the data")
         elements.append(data[at + 4 : end])
         at = end
     if len(elements) != count or at != len(data):
-        raise FrameError("", f"holds {len(elements)} BYTES elements and {len(data) - at} bytes more, not {count}")
+        raise TensorError("data", f"holds {len(elements)} BYTES elements and {len(data) - at} bytes more, not {count}")
     return elements
 
 
-def _checked(shape: Sequence[int]) -> tuple[int, ...]:
+def checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """The dimensions of *shape*.
+
+    Raises:
+        TensorError: one is negative, there are too many, or one beside a 0 is larger than any array's.
+    """
     dims = tuple(shape)
+    if len(dims) == 1 and dims[0] >= 0:
+        return dims
     if any(size < 0 for size in dims):
-        raise FrameError("", f"shape {list(dims)} has a negative dimension")
+        raise TensorError("shape", f"must have no negative dimension, as {list(dims[:_MOST_DIMENSIONS])} has")
+    if len(dims) > _MOST_DIMENSIONS:
+        raise TensorError("shape", f"has {len(dims)} dimensions; at most {_MOST_DIMENSIONS} are allowed")
+    if 0 in dims and prod(size or 1 for size in dims) > _MOST_EMPTY:
+        raise TensorError("shape", f"must be that of an array that can be, not {list(dims)}")
     return dims

@@ -12,6 +12,9 @@ from predmesh_rpc.table import malformed, too_large
 FRAME_BYTES = 5
 """What goes before a message: a flag, and the length as four bytes, big-endian."""
 
+ENCODINGS = ("gzip", "deflate")
+"""What compresses a message that is read here."""
+
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
@@ -49,24 +52,37 @@ def framed(message: bytes, initial: Sequence[tuple[str, str | bytes]], request_i
     )
 
 
-def _inflated(data: bytes, encoding: str, limit_bytes: int) -> bytes:
-    if encoding not in ("gzip", "deflate"):
-        raise NotOffered(
-            "ERROR_REASON_NOT_OFFERED",
-            f"messages compressed by {encoding or 'nothing'!r} are not read here; use gzip, deflate or identity",
-            encoding=encoding,
-        )
+def inflated(data: bytes, limit_bytes: int) -> bytes:
+    """What was compressed to *data*, by gzip or zlib ("deflate").
+
+    Raises:
+        InvalidInput: it is longer than *limit_bytes*.
+        ValueError: it is not compressed so, or not whole.
+    """
     inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
     try:
         message = inflater.decompress(data, limit_bytes + 1)
-    except zlib.error:
-        raise malformed() from None
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
     if len(message) > limit_bytes:
         raise InvalidInput(
             "ERROR_REASON_TOO_LARGE",
             f"the message inflates to more than the {limit_bytes} bytes allowed; send fewer rows at once",
             limit_bytes=limit_bytes,
         )
-    if not inflater.eof:
-        raise malformed()
+    if not inflater.eof or inflater.unused_data:
+        raise ValueError("it does not end where the data does")
     return message
+
+
+def _inflated(data: bytes, encoding: str, limit_bytes: int) -> bytes:
+    if encoding not in ENCODINGS:
+        raise NotOffered(
+            "ERROR_REASON_NOT_OFFERED",
+            f"messages compressed by {encoding or 'nothing'!r} are not read here; use gzip, deflate or identity",
+            encoding=encoding,
+        )
+    try:
+        return inflated(data, limit_bytes)
+    except ValueError:
+        raise malformed() from None

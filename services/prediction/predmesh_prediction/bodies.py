@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 import orjson
-from predmesh_bundle.nearest import nearest
 from predmesh_rpc.errors import InvalidInput
 
 from predmesh_prediction.validation import check_bytes
@@ -45,7 +44,7 @@ def read_object(body: bytes, keys: Collection[str], model: str) -> dict[str, Any
             violations.add(path, "is there twice in one object: send it once")
     for key in document:
         if key not in keys:
-            violations.add(key[:80], f"is no key of this request; there are {', '.join(keys)}", nearest(key, keys))
+            violations.unknown(key[:80], f"is no key of this request; there are {', '.join(keys)}", key, keys)
     violations.check(model)
     return document  # type: ignore[no-any-return]
 

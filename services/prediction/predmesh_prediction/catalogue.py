@@ -16,9 +16,10 @@ from predmesh_rpc.errors import DependencyDown, NotFound
 
 from predmesh_prediction.batching import Limits
 from predmesh_prediction.committing import GroupCommit
-from predmesh_prediction.domain import Stages
+from predmesh_prediction.domain import Stages, Tensors
 from predmesh_prediction.graph import Graph, Travelled
 from predmesh_prediction.places import Places
+from predmesh_prediction.raw_tensors import RawModel
 from predmesh_prediction.validation import Validator
 
 _LISTED_MODELS = 20
@@ -36,15 +37,21 @@ class Served:
     predictions: GroupCommit[Travelled]
     explanations: Mapping[str, GroupCommit[Travelled]]
     """One an explainable output, by its name."""
+    model: RawModel
+    """The model without the rest of the graph."""
+    raw: GroupCommit[Tensors]
+    """Requests for the model alone."""
 
     async def drained(self) -> None:
         """Wait until no row of it is under way."""
         await self.predictions.drained()
+        await self.raw.drained()
         for each in self.explanations.values():
             await each.drained()
 
     def forget(self) -> None:
         """Take it out of the metrics."""
+        self.raw.forget()
         for each in (self.predictions, *self.explanations.values()):
             each.forget()
 
@@ -113,7 +120,9 @@ class Catalogue:
 
             explanations[output.name] = GroupCommit(explain, limits, self.tasks, name=f"explain {stored.bundle_id}")
         predictions = GroupCommit(graph.predict, limits, self.tasks, name=stored.bundle_id)
-        return Served(stored, stages, Validator(bundle), graph, predictions, explanations)
+        model = RawModel(stored.bundle_id, bundle, stages.inference)
+        raw = GroupCommit(model.run, limits, self.tasks, name=f"raw {stored.bundle_id}")
+        return Served(stored, stages, Validator(bundle), graph, predictions, explanations, model, raw)
 
 
 def limits_of(bundle: Bundle, limits: Limits) -> Limits:

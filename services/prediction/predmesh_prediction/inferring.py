@@ -11,10 +11,12 @@ from predmesh_rpc.errors import DeadlineExceeded, DependencyDown
 
 from predmesh_prediction.catalogue import Served
 from predmesh_prediction.predicting import Predictor, Rows
+from predmesh_prediction.raw_tensors import joined
 from predmesh_prediction.v2 import (
     RAW,
     Described,
     Named,
+    check_batch,
     check_wanted,
     checked_raw,
     described_inputs,
@@ -53,19 +55,26 @@ class Inferring:
 
     predictor: Predictor
 
-    async def infer(self, model: str, version: str, tensors: Sequence[Named], wanted: Sequence[str]) -> Inferred:
-        """The *wanted* outputs for *tensors*, or all where none is named. Raises PredmeshError."""
+    def check(self, model: str, version: str) -> None:
+        """Raise NotFound or DependencyDown unless the model can be asked; before its request is read."""
+        self._served(model, version)
+
+    async def infer(
+        self, model: str, version: str, tensors: Sequence[Named], wanted: Sequence[str], seconds: float
+    ) -> Inferred:
+        """The *wanted* outputs for *tensors*, or all where none is named, within *seconds*. Raises PredmeshError."""
         served = self._served(model, version)
         bundle = served.stored.bundle
         for tensor in tensors:
             check_row_count(tensor.values.shape[0] if tensor.values.ndim else 0, f"inputs.{tensor.name}")
-        if model.endswith(RAW):
-            outputs = await self._raw(served, tensors, wanted)
-        else:
-            check_wanted(wanted, [spec.name for spec in bundle.outputs], model)
-            rows = Rows(columns=frame_of(bundle, tensors), place="inputs")
-            answer = await self.predictor.predict(model, version, rows)
-            outputs = named_outputs(answer.columns, wanted)
+        with deadline.within(seconds):
+            if model.endswith(RAW):
+                outputs = await _raw(served, tensors, wanted)
+            else:
+                check_wanted(wanted, [spec.name for spec in bundle.outputs], model)
+                rows = Rows(columns=frame_of(bundle, tensors), place="inputs")
+                answer = await self.predictor.predict(model, version, rows)
+                outputs = named_outputs(answer.columns, wanted)
         return Inferred(model, bundle.version, served.stored.bundle_id, outputs)
 
     async def ready(self, model: str, version: str) -> bool:
@@ -97,14 +106,19 @@ class Inferring:
     def _served(self, model: str, version: str) -> Served:
         return self.predictor.catalogue.find(model.removesuffix(RAW), version)
 
-    async def _raw(self, served: Served, tensors: Sequence[Named], wanted: Sequence[str]) -> list[Named]:
-        bundle = served.stored.bundle
-        known = tuple(spec.name for spec in bundle.inference.outputs)
-        check_wanted(wanted, known, bundle.name)
-        arrays = checked_raw(bundle, tensors)
+
+async def _raw(served: Served, tensors: Sequence[Named], wanted: Sequence[str]) -> list[Named]:
+    bundle = served.stored.bundle
+    known = [spec.name for spec in bundle.inference.outputs]
+    check_wanted(wanted, known, bundle.name)
+    frame = served.model.frame(*checked_raw(bundle, tensors))
+    if served.model.batches:
+        answers = joined([part[:3] for part in await served.raw.submit(frame, bundle.budget_seconds)])
+    else:
+        check_batch(frame.rows, bundle)
         with deadline.within(bundle.budget_seconds):
-            answers = await served.stages.inference.infer(served.stored.bundle_id, arrays, tuple(wanted) or known)
-        return [Named(name, oip.datatype_of(values.dtype), values) for name, values in answers.items()]
+            answers = await served.model.run(frame)
+    return [Named(name, oip.datatype_of(answers[name].dtype), answers[name]) for name in wanted or known]
 
 
 async def _ready(served: Served) -> bool:

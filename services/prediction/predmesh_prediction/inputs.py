@@ -61,7 +61,7 @@ class CompiledInput:
         """(rows, shape) of JSON *values*, none of them null; None when one breaks the rule."""
         if not self.shape:
             return self.rule.read(values)
-        flat = _flattened(values, self.shape)
+        flat = flattened(values, self.shape)
         array = None if flat is None else self.rule.read(flat)
         return None if array is None else array.reshape((len(values), *self.shape))
 
@@ -124,7 +124,8 @@ def compile_input(spec: Input) -> CompiledInput:
     return replace(plain, fill=default.reshape(spec.shape), required=False, defaulted=True)
 
 
-def _flattened(values: list[Any], shape: tuple[int, ...]) -> list[Any] | None:
+def flattened(values: list[Any], shape: tuple[int, ...]) -> list[Any] | None:
+    """The elements of *values*, each of which is nested as *shape* says; None where one is not."""
     for size in shape:
         if set(map(type, values)) - {list} or set(map(len, values)) - {size}:
             return None

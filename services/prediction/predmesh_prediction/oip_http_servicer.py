@@ -65,8 +65,12 @@ class OpenInferenceHttpServicer(OpenInferenceHttpServiceServicer):
 
     async def ModelInferHttp(self, request: pb.ModelInferHttpRequest, context: Any) -> httpbody_pb2.HttpBody:
         """Predict the rows of a V2 body."""
-        asked = read_request(request.body.data, ambient.header(HEADER_LENGTH), request.model)
-        answer = await self._inferring.infer(request.model, request.version, asked.tensors, list(asked.wanted))
+        self._inferring.check(request.model, request.version)
+        encoding = ambient.header("content-encoding")
+        asked = read_request(request.body.data, ambient.header(HEADER_LENGTH), encoding, request.model)
+        answer = await self._inferring.infer(
+            request.model, request.version, asked.tensors, list(asked.wanted), asked.seconds
+        )
         body, length = write_answer(answer, asked, ambient.request_id())
         if not length:
             return httpbody_pb2.HttpBody(content_type="application/json", data=body)

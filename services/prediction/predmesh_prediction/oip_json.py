@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
 import orjson
-from predmesh_bundle.nearest import nearest
-from predmesh_frame import FrameError, oip
+from predmesh_frame import oip
 from predmesh_frame.columns import Array, object_array
 from predmesh_rpc.errors import InvalidInput
+from predmesh_rpc.grpc_frames import ENCODINGS, inflated
 
 from predmesh_prediction.bodies import read_object
 from predmesh_prediction.inferring import Inferred
-from predmesh_prediction.v2 import Named
-from predmesh_prediction.validation import check_bytes
+from predmesh_prediction.inputs import flattened
+from predmesh_prediction.oip_parameters import INPUT, OUTPUT, REQUEST, Rule, check_parameters, flag, timeout_seconds
+from predmesh_prediction.v2 import NO_NAME, Named, blame, check_count, check_once
+from predmesh_prediction.validation import BYTES, check_bytes
 from predmesh_prediction.values import kind
 from predmesh_prediction.violations import Violations
 
+
+def _bytes(value: Any) -> str:
+    return "" if type(value) is int and value >= 0 else f"must be a whole number of bytes, not {kind(value)}"
+
+
+_REQUEST = {**REQUEST, "binary_data_output": flag}
+_INPUT = {**INPUT, "binary_data_size": _bytes}
+_OUTPUT = {**OUTPUT, "binary_data": flag}
 _KEYS = ("id", "inputs", "outputs", "parameters")
 _INPUT_KEYS = ("name", "shape", "datatype", "parameters", "data")
 _OUTPUT_KEYS = ("name", "parameters")
@@ -38,38 +48,46 @@ class Asked:
     """Outputs asked for, in order, and whether each goes out in binary; none means all."""
     binary: bool
     """Whether outputs that were not asked for by name go out in binary."""
+    seconds: float
+    """Time that the request allows; may be infinite."""
 
 
-def read_request(body: bytes, header_length: str, model: str) -> Asked:
+def read_request(body: bytes, header_length: str, encoding: str, model: str) -> Asked:
     """The request in *body*.
 
     Args:
         body: JSON, followed by the binary tensors.
         header_length: the header `inference-header-content-length`, length of the JSON; empty where all is JSON.
+        encoding: the header `content-encoding`; empty, `identity`, `gzip` or `deflate`.
         model: named in errors.
 
     Raises:
         InvalidInput: with every violation found.
     """
     check_bytes(len(body))
+    body = _inflated(body, encoding, model)
     length = _length(header_length, len(body), model)
     document, rest = read_object(body[:length], _KEYS, model), body[length:]
     violations = Violations()
+    id = _given(document, "id", "")
+    if not isinstance(id, str):
+        violations.add("id", f"must be a string, not {kind(id)}")
+    parameters = _parameters(document, _REQUEST, "parameters", violations)
     tensors: list[Named] = []
-    for index, spec in enumerate(_objects(document, "inputs", violations)):
-        at = f"inputs[{index}]"
-        if _known_keys(spec, _INPUT_KEYS, at, violations):
-            tensor, rest = _tensor(spec, rest, at, violations)
-            tensors += [] if tensor is None else [tensor]
-    if rest:
+    for spec, at in _specs(document, "inputs", _INPUT_KEYS, model, violations):
+        given = _parameters(spec, _INPUT, f"{at}.parameters", violations)
+        tensor, rest = _tensor(spec, given.get("binary_data_size"), rest, at, violations)
+        tensors += [] if tensor is None else [tensor]
+    if rest and not violations.count:
         violations.add("body", f"holds {len(rest)} bytes that no tensor's binary_data_size takes")
-    wanted: dict[str, bool] = {}
-    binary = _flag(document.get("parameters"), "binary_data_output", default=False)
-    for index, spec in enumerate(_objects(document, "outputs", violations)):
-        if _known_keys(spec, _OUTPUT_KEYS, f"outputs[{index}]", violations):
-            wanted[str(spec.get("name"))] = _flag(spec.get("parameters"), "binary_data", default=binary)
+    binary = parameters.get("binary_data_output") is True
+    outputs = []
+    for spec, at in _specs(document, "outputs", _OUTPUT_KEYS, model, violations):
+        given = _parameters(spec, _OUTPUT, f"{at}.parameters", violations)
+        outputs.append((str(spec.get("name")), given.get("binary_data", binary) is True))
     violations.check(model)
-    return Asked(str(document.get("id") or ""), tensors, wanted, binary)
+    check_once([name for name, _ in outputs], model)
+    return Asked(id, tensors, dict(outputs), binary, timeout_seconds(parameters))
 
 
 def read_index(body: bytes) -> bool:
@@ -78,7 +96,7 @@ def read_index(body: bytes) -> bool:
     Raises:
         InvalidInput: it is no such request.
     """
-    ready = (read_object(body, _INDEX_KEYS, "") if body else {}).get("ready") or False
+    ready = _given(read_object(body, _INDEX_KEYS, "") if body else {}, "ready", False)
     if not isinstance(ready, bool):
         violations = Violations()
         violations.add("ready", f"must be true or false, not {kind(ready)}")
@@ -92,7 +110,7 @@ def read_load(body: bytes, model: str) -> dict[str, Any]:
     Raises:
         InvalidInput: it is no such request.
     """
-    parameters = (read_object(body, _LOAD_KEYS, model) if body else {}).get("parameters") or {}
+    parameters = _given(read_object(body, _LOAD_KEYS, model) if body else {}, "parameters", {})
     if not isinstance(parameters, dict):
         violations = Violations()
         violations.add("parameters", f"must be an object, not {kind(parameters)}")
@@ -125,65 +143,110 @@ def _length(header: str, size: int, model: str) -> int:
     return int(header)
 
 
-def _objects(document: dict[str, Any], key: str, violations: Violations) -> Sequence[dict[str, Any]]:
-    given = document.get(key) or []
-    if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
-        violations.add(key, "must be an array of objects")
-        return []
-    return given
-
-
-def _known_keys(spec: dict[str, Any], keys: Sequence[str], at: str, violations: Violations) -> bool:
-    before = violations.count
-    for key in spec:
-        if key not in keys:
-            violations.add(f"{at}.{key}"[:120], f"is no key here; there are {', '.join(keys)}", nearest(key, keys))
-    if not isinstance(spec.get("name"), str) or not spec["name"]:
-        violations.add(f"{at}.name", "is required and must be a string")
-    parameters = spec.get("parameters") or {}
-    if not isinstance(parameters, dict):
-        violations.add(f"{at}.parameters", f"must be an object, not {kind(parameters)}")
-    elif any(name.startswith("shared_memory") for name in parameters):
-        violations.add(f"{at}.parameters.shared_memory_region", "shared memory is not offered: send the data")
-    return violations.count == before
-
-
-def _tensor(spec: dict[str, Any], rest: bytes, at: str, violations: Violations) -> tuple[Named | None, bytes]:
-    """The tensor of *spec*, and what is left of the binary part."""
-    shape, datatype = spec.get("shape"), spec.get("datatype")
-    size = (spec.get("parameters") or {}).get("binary_data_size")
-    if not isinstance(shape, list) or not all(type(each) is int and each >= 0 for each in shape):
-        violations.add(f"{at}.shape", "is required and must be an array of whole numbers, 0 or more")
-        return None, rest[size if isinstance(size, int) else 0 :]
+def _inflated(body: bytes, encoding: str, model: str) -> bytes:
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in ENCODINGS:
+        violations = Violations()
+        text = f"must be identity, {' or '.join(ENCODINGS)}, not {encoding[:40]!r}"
+        violations.add("content-encoding", text)
+        violations.check(model)
     try:
-        oip.dtype_of(str(datatype))
-        if size is None:
-            values = _from_json(str(datatype), shape, spec.get("data"))
-        elif type(size) is not int or not 0 <= size <= len(rest):
-            raise FrameError("", f"binary_data_size must be 0 to {len(rest)}, the bytes that are left")
+        return inflated(body, BYTES)
+    except ValueError as error:
+        raise InvalidInput("ERROR_REASON_MALFORMED_BODY", f"the body is not {encoding}: {error}") from None
+
+
+def _given(document: dict[str, Any], key: str, default: Any) -> Any:
+    """What stands under *key*; clients write null for what they leave out."""
+    value = document.get(key)
+    return default if value is None else value
+
+
+def _specs(
+    document: dict[str, Any], key: str, keys: Sequence[str], model: str, violations: Violations
+) -> Iterator[tuple[dict[str, Any], str]]:
+    """The tensors described under *key*, each with its place in the request."""
+    given = _given(document, key, [])
+    if not isinstance(given, list):
+        violations.add(key, f"must be an array of objects, not {kind(given)}")
+        return
+    check_count(len(given), key, model)
+    for index, spec in enumerate(given):
+        at = f"{key}[{index}]"
+        if not isinstance(spec, dict):
+            violations.add(at, f"must be an object, not {kind(spec)}")
+            continue
+        for name in spec:
+            if name not in keys:
+                text = f"is no key here; there are {', '.join(keys)}"
+                violations.unknown(f"{at}.{name}"[:120], text, name, keys)
+        name = spec.get("name")
+        if isinstance(name, str) and name:
+            at = f"{key}.{name}"[:120]
         else:
-            values, rest = oip.from_raw(str(datatype), shape, rest[:size]), rest[size:]
-    except FrameError as error:
-        violations.add(at, error.reason)
-        return None, rest
-    return Named(spec["name"], str(datatype), values), rest
+            violations.add(f"{at}.name", NO_NAME)
+        yield spec, at
+
+
+def _parameters(given: dict[str, Any], rules: Mapping[str, Rule], at: str, violations: Violations) -> dict[str, Any]:
+    """The parameters of *given*, checked."""
+    parameters = _given(given, "parameters", {})
+    if not isinstance(parameters, dict):
+        violations.add(at, f"must be an object, not {kind(parameters)}")
+        return {}
+    check_parameters(parameters, rules, at, violations)
+    return parameters
+
+
+def _tensor(
+    spec: dict[str, Any], size: Any, rest: bytes, at: str, violations: Violations
+) -> tuple[Named | None, bytes]:
+    """The tensor of *spec*, of which *size* bytes of the binary part are the data, and what is left of that part."""
+    shape, datatype = spec.get("shape"), spec.get("datatype")
+    data, rest = (rest[:size], rest[size:]) if _bytes(size) == "" else (None, rest)
+    if not isinstance(datatype, str):
+        violations.add(f"{at}.datatype", "is required and must be a string")
+    if not isinstance(shape, list) or not all(type(each) is int for each in shape):
+        violations.add(f"{at}.shape", "is required and must be an array of whole numbers")
+    elif isinstance(datatype, str):
+        try:
+            if size is None:
+                values = _from_json(datatype, shape, spec.get("data"))
+            elif "data" in spec:
+                raise oip.TensorError("data", "stands beside binary_data_size: send one of them")
+            else:
+                values = oip.from_raw(datatype, shape, data or b"")
+        except oip.TensorError as error:
+            blame(error, datatype, at, violations)
+        else:
+            return Named(str(spec.get("name")), datatype, values), rest
+    return None, rest
 
 
 def _from_json(datatype: str, shape: list[int], data: Any) -> Array:
+    dtype, dims = oip.dtype_of(datatype), oip.checked_shape(shape)
     if not isinstance(data, list):
-        raise FrameError("", f"data must be an array, not {kind(data)}")
-    flat = _flat(data)
-    if len(flat) != prod(shape):
-        raise FrameError("", f"data holds {len(flat)} values where shape {shape} takes {prod(shape)}")
-    kinds, dtype = set(map(type, flat)), oip.dtype_of(datatype)
-    if kinds - _ALLOWED[dtype.kind]:
-        raise FrameError("", f"data of datatype {datatype} holds {kind(next(v for v in flat if _odd(v, dtype)))}")
+        raise oip.TensorError("data", f"must bring its data as an array, not {kind(data)}")
+    flat = flattened([data], dims) if any(type(each) is list for each in data) else data
+    if flat is None or any(type(each) is list for each in flat):
+        raise oip.TensorError("data", f"has data nested otherwise than shape {shape}: nest it so, or not at all")
+    if len(flat) != prod(dims):
+        raise oip.TensorError("data", f"holds {len(flat)} values where shape {shape} takes {prod(dims)}")
+    if set(map(type, flat)) - _ALLOWED[dtype.kind]:
+        odd = kind(next(value for value in flat if _odd(value, dtype)))
+        raise oip.TensorError("data", f"of datatype {datatype} holds {odd}")
     if dtype.hasobject:
-        return object_array([value.encode() for value in flat], tuple(shape))
+        return object_array([value.encode() for value in flat], dims)
     try:
-        return np.array(flat, dtype).reshape(shape)
+        with np.errstate(over="ignore"):
+            values = np.array(flat, dtype).reshape(dims)
     except OverflowError:
-        raise FrameError("", f"data holds a number that does not fit {datatype}") from None
+        raise oip.TensorError("data", f"holds a number that does not fit {datatype}") from None
+    if dtype.kind == "f" and not np.isfinite(values).all():
+        raise oip.TensorError("data", f"holds a number that does not fit {datatype}")
+    return values
 
 
 def _odd(value: Any, dtype: np.dtype[Any]) -> bool:
@@ -191,16 +254,6 @@ def _odd(value: Any, dtype: np.dtype[Any]) -> bool:
 
 
 _ALLOWED: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}, "O": {str}}
-
-
-def _flat(data: list[Any]) -> list[Any]:
-    while any(type(each) is list for each in data):
-        data = [inner for each in data for inner in (each if type(each) is list else (each,))]
-    return data
-
-
-def _flag(parameters: Any, name: str, *, default: bool) -> bool:
-    return bool(parameters.get(name, default)) if isinstance(parameters, dict) else default
 
 
 def _output(tensor: Named, binary: bool, tails: list[bytes]) -> dict[str, Any]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from predmesh_frame import FrameError, oip
+from predmesh_frame import oip
 from predmesh_rpc import context as ambient
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceServicer
 
 from predmesh_prediction.inferring import Inferring
-from predmesh_prediction.oip_extensions import OFFERED, SEND_BYTES, SHARED_MEMORY, not_offered
+from predmesh_prediction.oip_extensions import OFFERED, not_offered
+from predmesh_prediction.oip_parameters import INPUT, OUTPUT, REQUEST, check_parameters, timeout_seconds
 from predmesh_prediction.oip_repository import Repository
 from predmesh_prediction.predicting import Predictor
-from predmesh_prediction.v2 import Described, Named
+from predmesh_prediction.v2 import NO_NAME, Described, Named, blame, check_count, check_once
 from predmesh_prediction.validation import check_bytes
 from predmesh_prediction.violations import Violations
 
@@ -56,13 +57,16 @@ class OpenInferenceServicer(GRPCInferenceServiceServicer):  # type: ignore[misc]
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         """Predict the rows of the request's tensors."""
         check_bytes(request.ByteSize())
+        self._inferring.check(request.model_name, request.model_version)
         tensors, wanted = _tensors(request), [each.name for each in request.outputs]
-        answer = await self._inferring.infer(request.model_name, request.model_version, tensors, wanted)
+        seconds = timeout_seconds(_values(request.parameters))
+        answer = await self._inferring.infer(request.model_name, request.model_version, tensors, wanted, seconds)
         response = pb.ModelInferResponse(model_name=answer.model, model_version=answer.version, id=request.id)
         response.parameters["bundle_id"].string_param = answer.bundle_id
         response.parameters["request_id"].string_param = ambient.request_id()
+        typed = not request.raw_input_contents and all(each.datatype in oip.FIELDS for each in answer.outputs)
         for each in answer.outputs:
-            _give(response, each, typed=not request.raw_input_contents)
+            _give(response, each, typed=typed)
         return response
 
     async def ModelStreamInfer(self, request_iterator: Any, context: Any) -> Any:
@@ -136,40 +140,63 @@ def _metadata(each: Described) -> Any:
 
 
 def _tensors(request: Any) -> list[Named]:
+    """The tensors of *request*, whose other parts are right as well.
+
+    Raises:
+        InvalidInput: with every violation of the protocol.
+    """
     violations = Violations()
+    check_count(len(request.inputs), "inputs", request.model_name)
+    check_count(len(request.outputs), "outputs", request.model_name)
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
         violations.add("raw_input_contents", f"holds {len(raw)} tensors where {len(request.inputs)} are described")
-    _refuse_shared_memory(request, violations)
-    violations.check(request.model_name)
+    check_parameters(_values(request.parameters), REQUEST, "parameters", violations)
+    for output in request.outputs:
+        check_parameters(_values(output.parameters), OUTPUT, f"outputs.{output.name}.parameters", violations)
     tensors: list[Named] = []
     for index, spec in enumerate(request.inputs):
+        name, datatype = spec.name, spec.datatype
+        if not name or spec.parameters or (raw and spec.HasField("contents")):
+            _check_input(spec, index, bool(raw), violations)
         try:
             values = (
-                oip.from_raw(spec.datatype, spec.shape, raw[index])
+                oip.from_raw(datatype, spec.shape, raw[index] if index < len(raw) else b"")
                 if raw
-                else oip.from_contents(spec.datatype, spec.shape, spec.contents)
+                else oip.from_contents(datatype, spec.shape, spec.contents)
             )
-        except FrameError as error:
-            violations.add(f"inputs.{spec.name}", error.reason)
+        except oip.TensorError as error:
+            blame(error, datatype, _place(spec, index), violations)
         else:
-            tensors.append(Named(spec.name, spec.datatype, values))
+            tensors.append(Named(name, datatype, values))
     violations.check(request.model_name)
+    check_once([each.name for each in request.outputs], request.model_name)
     return tensors
 
 
-def _refuse_shared_memory(request: Any, violations: Violations) -> None:
-    for side, specs in (("inputs", request.inputs), ("outputs", request.outputs)):
-        for spec in specs:
-            for name in spec.parameters:
-                if name.startswith(SHARED_MEMORY):
-                    violations.add(f"{side}.{spec.name}.parameters.{name}", SEND_BYTES)
+def _check_input(spec: Any, index: int, raw: bool, violations: Violations) -> None:
+    at = _place(spec, index)
+    if not spec.name:
+        violations.add(f"{at}.name", NO_NAME)
+    check_parameters(_values(spec.parameters), INPUT, f"{at}.parameters", violations)
+    if raw and spec.HasField("contents"):
+        violations.add(f"{at}.contents", "stands beside raw_input_contents: send one of them")
+
+
+def _place(spec: Any, index: int) -> str:
+    return f"inputs.{spec.name}"[:120] if spec.name else f"inputs[{index}]"
+
+
+def _values(parameters: Any) -> dict[str, Any]:
+    """The parameters of a message; one without a value is None."""
+    return {
+        name: getattr(value, value.WhichOneof("parameter_choice") or "", None) for name, value in parameters.items()
+    }
 
 
 def _give(response: Any, tensor: Named, *, typed: bool) -> None:
     output = response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.values.shape)
-    field = oip.FIELDS.get(tensor.datatype)
-    if typed and field is not None:
-        getattr(output.contents, field).extend(tensor.values.ravel().tolist())
+    if typed:
+        getattr(output.contents, oip.FIELDS[tensor.datatype]).extend(tensor.values.ravel().tolist())
     else:
         response.raw_output_contents.append(oip.to_raw(tensor.values))

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from predmesh_bundle.nearest import nearest
 from predmesh_bundle.schema import Bundle, TensorSpec
-from predmesh_frame import Column, DataType, Frame
+from predmesh_frame import Column, DataType, Frame, oip
 from predmesh_frame.columns import Array, object_array
 
 from predmesh_prediction.descriptions import row_shape
+from predmesh_prediction.inputs import MISSING
+from predmesh_prediction.validation import ROWS
 from predmesh_prediction.values import timestamp_text
 from predmesh_prediction.violations import Violations
 
 RAW = ".raw"
 """Suffix of a model's name that means its own tensors, without the rest of the graph."""
+
+TWICE = "is there twice: send it once"
+"""What is said of a tensor whose name another has."""
+
+NO_NAME = "is required and must be a string"
+"""What is said of a tensor that has no name."""
+
+_MOST_TENSORS = 4096
 
 DATATYPES: dict[DataType, str] = {
     DataType.BOOL: "BOOL",
@@ -78,6 +88,20 @@ def described_raw(specs: Sequence[TensorSpec]) -> list[Described]:
     return [Described(spec.name, spec.datatype, (-1, *spec.shape)) for spec in specs]
 
 
+def check_count(count: int, side: str, model: str) -> None:
+    """Raise InvalidInput when a request names more tensors than any model has."""
+    if count > _MOST_TENSORS:
+        violations = Violations()
+        violations.add(side, f"are {count} tensors; at most {_MOST_TENSORS} are read")
+        violations.check(model)
+
+
+def blame(error: oip.TensorError, datatype: str, at: str, violations: Violations) -> None:
+    """Note what is wrong with the tensor at *at* of that *datatype*."""
+    place = at if error.part == "data" else f"{at}.{error.part}"
+    violations.add(place, error.reason, nearest(datatype, oip.NUMPY) if error.part == "datatype" else "")
+
+
 def frame_of(bundle: Bundle, tensors: Sequence[Named]) -> Frame:
     """The columns that *tensors* are, one an input; not checked against the inputs' rules yet.
 
@@ -95,7 +119,7 @@ def frame_of(bundle: Bundle, tensors: Sequence[Named]) -> Frame:
         at = f"inputs.{tensor.name}"
         values = tensor.values
         if tensor.name in columns:
-            violations.add(at, "is there twice: send it once")
+            violations.add(at, TWICE)
         elif values.shape[:1] == (rows,):
             if shapes.get(tensor.name) == () and values.shape[1:] == (1,):
                 values = values[:, 0]
@@ -105,20 +129,17 @@ def frame_of(bundle: Bundle, tensors: Sequence[Named]) -> Frame:
     return Frame(rows, columns)
 
 
-def named_outputs(frame: Frame, wanted: Collection[str]) -> list[Named]:
+def named_outputs(frame: Frame, wanted: Sequence[str]) -> list[Named]:
     """The columns of *frame* as tensors; of the *wanted* names, or all where none is."""
-    return [
-        Named(name, DATATYPES[column.type], _tensor(column))
-        for name, column in frame.columns.items()
-        if not wanted or name in wanted
-    ]
+    columns = frame.columns
+    return [Named(name, DATATYPES[columns[name].type], _tensor(columns[name])) for name in wanted or columns]
 
 
-def checked_raw(bundle: Bundle, tensors: Sequence[Named]) -> dict[str, Array]:
-    """The model's own input tensors.
+def checked_raw(bundle: Bundle, tensors: Sequence[Named]) -> tuple[dict[str, Array], int]:
+    """The model's own input tensors, and how many rows they have.
 
     Raises:
-        InvalidInput: one is unknown, missing, or not of its declared type or shape.
+        InvalidInput: one is unknown, missing, there twice, or not of its declared type or shape; or they hold no row.
     """
     violations = Violations()
     specs = {spec.name: spec for spec in bundle.inference.inputs}
@@ -127,17 +148,31 @@ def checked_raw(bundle: Bundle, tensors: Sequence[Named]) -> dict[str, Array]:
     for tensor in tensors:
         at = f"inputs.{tensor.name}"
         spec = specs.get(tensor.name)
-        if spec is None:
-            violations.add(at, "is no tensor of this model", nearest(tensor.name, specs))
+        if tensor.name in found:
+            violations.add(at, TWICE)
+        elif spec is None:
+            violations.unknown(at, "is no tensor of this model", tensor.name, specs)
         elif tensor.datatype != spec.datatype:
             violations.add(at, f"must be of datatype {spec.datatype}, not {tensor.datatype}", spec.datatype)
         elif tensor.values.shape[:1] != (rows,) or not _fits(tensor.values.shape[1:], spec.shape):
             violations.add(at, f"must have shape {[-1, *spec.shape]}, not {list(tensor.values.shape)}")
         found[tensor.name] = tensor.values
-    for name in specs.keys() - found.keys():
-        violations.add(f"inputs.{name}", "is required and missing")
+    for name in specs:
+        if name not in found:
+            violations.add(f"inputs.{name}", MISSING)
+    if not rows:
+        violations.add("inputs", f"hold no row; bring 1 to {ROWS}")
     violations.check(bundle.name)
-    return found
+    return found, rows
+
+
+def check_batch(rows: int, bundle: Bundle) -> None:
+    """Raise InvalidInput when *rows* are more than the model takes at once, where they cannot go in parts."""
+    most = bundle.inference.max_batch_rows
+    if rows > most:
+        violations = Violations()
+        violations.add("inputs", f"hold {rows} rows; this model takes {most} at once: send them in parts")
+        violations.check(bundle.name)
 
 
 def check_wanted(wanted: Sequence[str], known: Collection[str], model: str) -> None:
@@ -145,7 +180,16 @@ def check_wanted(wanted: Sequence[str], known: Collection[str], model: str) -> N
     violations = Violations()
     for name in wanted:
         if name not in known:
-            violations.add(f"outputs.{name}"[:120], "is no output of this model", nearest(name, known))
+            violations.unknown(f"outputs.{name}"[:120], "is no output of this model", name, known)
+    violations.check(model)
+
+
+def check_once(wanted: Sequence[str], model: str) -> None:
+    """Raise InvalidInput when an output is asked for twice."""
+    violations = Violations()
+    for name, count in Counter(wanted).items():
+        if count > 1:
+            violations.add(f"outputs.{name}"[:120], "is there twice: ask for it once")
     violations.check(model)
 
 
@@ -195,8 +239,3 @@ def _each(values: Array, change: Callable[..., object]) -> Array:
 
 def _fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
     return len(shape) == len(declared) and all(want in (-1, size) for size, want in zip(shape, declared, strict=True))
-
-
-def is_number(array: Array) -> bool:
-    """Whether *array* holds numbers or booleans, not bytes."""
-    return array.dtype.kind in "biuf" and not np.dtype(array.dtype).hasobject

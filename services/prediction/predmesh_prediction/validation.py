@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-from predmesh_bundle.nearest import nearest
 from predmesh_bundle.schema import Bundle
 from predmesh_frame import Column, Frame
 from predmesh_frame.rows import Field, RowColumns
@@ -78,7 +77,7 @@ class Validator:
         _check_rows(frame.rows, place, violations)
         for name in frame.columns:
             if name not in self.names:
-                violations.add(f"{place}.{name}", "is no input of this model", nearest(name, self.names))
+                violations.unknown(f"{place}.{name}", "is no input of this model", name, self.names)
         columns: dict[str, Column] = {}
         for spec in self._inputs:
             given = frame.columns.get(spec.name)
@@ -135,11 +134,8 @@ class Validator:
             for name in given:
                 if name in self.names:
                     continue
-                if violations.full:
-                    violations.skip()
-                else:
-                    at = f"instances[{row}].{name}"
-                    violations.add(at[:200], "is no input of this model", nearest(name, self.names))
+                at = f"instances[{row}].{name}"
+                violations.unknown(at[:200], "is no input of this model", name, self.names)
 
 
 def check_row_count(rows: int, place: str) -> None:

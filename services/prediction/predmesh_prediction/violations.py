@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from predmesh_bundle.nearest import nearest
 from predmesh_rpc.errors import InvalidInput, Violation
 
 LISTED = 100
@@ -34,6 +37,10 @@ class Violations:
         self.count += 1
         if not self.full:
             self.listed.append(Violation(field, text, nearest))
+
+    def unknown(self, field: str, text: str, name: str, known: Iterable[str]) -> None:
+        """Note that *name* is none of the *known* ones, one of which may be near; looking for it takes time."""
+        self.add(field, text, "" if self.full else nearest(name, known))
 
     def skip(self) -> None:
         """Count a violation without words, once the list is full."""

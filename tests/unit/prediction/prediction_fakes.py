@@ -255,6 +255,8 @@ class FakeInference(GRPCInferenceServiceServicer):  # type: ignore[misc]
     failing: str = ""
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     is_ready: bool = True
+    answer: Any = None
+    """What the model answers with, whatever it is asked."""
 
     async def ServerLive(self, request: Any, context: Any) -> Any:
         return oip_pb.ServerLiveResponse(live=True)
@@ -278,15 +280,16 @@ class FakeInference(GRPCInferenceServiceServicer):  # type: ignore[misc]
             raise DependencyDown("ERROR_REASON_MODEL_SERVER_DOWN", "the model server does not answer")
         if self.failing:
             raise FailedPrecondition("ERROR_REASON_MODEL_FAILED", self.failing)
-        return _answer(spec.name, array)
+        return _answer(spec.name, array, self.answer)
 
 
-def _answer(name: str, array: Any) -> Any:
+def _answer(name: str, array: Any, instead: Any) -> Any:
     if name == "x":
         chance = np.nan_to_num(array[:, 1:]).sum(axis=1) / 100
         output, values = "probabilities", np.stack([1 - chance, chance], axis=1).astype(np.float32)
     else:
         output, values = "scores", array.reshape(len(array), -1)[:, :3].astype(np.float32)
+    values = values if instead is None else instead
     response = oip_pb.ModelInferResponse(model_name="m", raw_output_contents=[oip.to_raw(values)])
     response.outputs.add(name=output, datatype="FP32", shape=values.shape)
     return response

@@ -30,7 +30,7 @@ async def test_a_path_is_known_with_a_slash_at_its_end_and_without(front: httpx.
 @pytest.mark.parametrize(
     ("verb", "path", "status"),
     [
-        ("POST", "/v2/models/digit/infer", 400),
+        ("POST", "/v2/models/digits/infer", 400),
         ("GET", "/v2/models/digit", 404),
         ("GET", "/v2/models/digits/versions/9/ready", 404),
         ("POST", "/v2/repository/models/digits/load", 403),

@@ -1,5 +1,7 @@
 """The Open Inference Protocol over REST, JSON and binary, as tritonclient writes and reads it."""
 
+import gzip
+import zlib
 from typing import Any
 
 import grpc
@@ -28,11 +30,12 @@ def tensors(binary: bool) -> list[InferInput]:
 
 
 async def infer(
-    mesh: Mesh, body: bytes, length: int | str | None = None, model: str = "flight-delay"
+    mesh: Mesh, body: bytes, length: int | str | None = None, model: str = "flight-delay", encoding: str = ""
 ) -> tuple[bytes, str]:
     request = pb.ModelInferHttpRequest(model=model, body=httpbody_pb2.HttpBody(data=body))
-    metadata = () if length is None else ((LENGTH, str(length)),)
-    call = mesh.oip_http.ModelInferHttp(request, metadata=metadata)
+    metadata = [] if length is None else [(LENGTH, str(length))]
+    metadata += [("content-encoding", encoding)] if encoding else []
+    call = mesh.oip_http.ModelInferHttp(request, metadata=tuple(metadata))
     answer = await call
     headers = dict(await call.initial_metadata() or ())
     return answer.data, str(headers.get(LENGTH, ""))
@@ -50,7 +53,7 @@ async def test_what_tritonclient_writes_is_read_and_the_other_way_round(mesh: Me
 
 async def test_all_outputs_come_where_none_is_named(mesh: Mesh) -> None:
     body = orjson.dumps(
-        {"id": "9", "inputs": [{"name": "image", "datatype": "FP32", "shape": [1, 2, 2], "data": [[0, 9, 1, 2]]}]}
+        {"id": "9", "inputs": [{"name": "image", "datatype": "FP32", "shape": [1, 2, 2], "data": [[[0, 9], [1, 2]]]}]}
     )
     document = orjson.loads((await infer(mesh, body, model="digits"))[0])
     assert document["id"] == "9"
@@ -70,14 +73,16 @@ TENSOR = {"name": "image", "datatype": "FP32", "shape": [1, 2, 2], "data": [0, 9
 BAD = [
     pytest.param({"inputs": [TENSOR], "outptus": []}, "outptus", "did you mean 'outputs'", id="unknown key"),
     pytest.param({"inputs": [TENSOR | {"dat": 1}]}, "inputs[0].dat", "did you mean 'data'", id="unknown tensor key"),
-    pytest.param({"inputs": [TENSOR | {"shape": [1, 2]}]}, "inputs[0]", "shape [1, 2] takes 2", id="shape and data"),
-    pytest.param({"inputs": [TENSOR | {"shape": [1, -1]}]}, "inputs[0].shape", "whole numbers", id="negative"),
-    pytest.param({"inputs": [TENSOR | {"datatype": "BF16"}]}, "inputs[0]", "BF16", id="datatype"),
-    pytest.param({"inputs": [TENSOR | {"data": [0, "a", 1, 2]}]}, "inputs[0]", "a string", id="text for a number"),
-    pytest.param({"inputs": [TENSOR | {"data": [0, True, 1, 2]}]}, "inputs[0]", "a boolean", id="boolean for a number"),
+    pytest.param({"inputs": [TENSOR | {"shape": [1, 2]}]}, "inputs.image", "shape [1, 2] takes 2", id="shape and data"),
+    pytest.param({"inputs": [TENSOR | {"shape": [1, -1]}]}, "inputs.image.shape", "negative", id="negative"),
+    pytest.param({"inputs": [TENSOR | {"datatype": "BF16"}]}, "inputs.image.datatype", "BF16", id="datatype"),
+    pytest.param({"inputs": [TENSOR | {"data": [0, "a", 1, 2]}]}, "inputs.image", "a string", id="text for a number"),
+    pytest.param(
+        {"inputs": [TENSOR | {"data": [0, True, 1, 2]}]}, "inputs.image", "a boolean", id="boolean for a number"
+    ),
     pytest.param(
         {"inputs": [TENSOR | {"parameters": {"shared_memory_region": "a"}}]},
-        "inputs[0].parameters.shared_memory_region",
+        "inputs.image.parameters.shared_memory_region",
         "not offered",
         id="shared memory",
     ),
@@ -88,6 +93,37 @@ BAD = [
         {"inputs": [TENSOR], "outputs": [{"name": "digits"}]}, "outputs.digits", "did you mean 'digit'", id="output"
     ),
     pytest.param({"inputs": 7}, "inputs", "array of objects", id="inputs no array"),
+    pytest.param({"inputs": [7]}, "inputs[0]", "an object", id="input no object"),
+    pytest.param({"inputs": [TENSOR | {"name": 7}]}, "inputs[0].name", "a string", id="name"),
+    pytest.param({"inputs": [TENSOR | {"datatype": None}]}, "inputs.image.datatype", "a string", id="no datatype"),
+    pytest.param({"inputs": [TENSOR | {"datatype": "FP23"}]}, "inputs.image.datatype", "'FP32'", id="near datatype"),
+    pytest.param({"inputs": [TENSOR | {"shape": [1, 2.0]}]}, "inputs.image.shape", "whole numbers", id="shape"),
+    pytest.param({"inputs": [TENSOR | {"shape": None}]}, "inputs.image.shape", "required", id="no shape"),
+    pytest.param({"inputs": [TENSOR | {"data": None}]}, "inputs.image", "not null", id="no data"),
+    pytest.param({"inputs": [TENSOR | {"data": [[0, 9], [1, 2]]}]}, "inputs.image", "nested", id="another nesting"),
+    pytest.param({"inputs": [TENSOR | {"data": [0, [9, 1], 2]}]}, "inputs.image", "nested", id="ragged"),
+    pytest.param({"inputs": [TENSOR | {"data": [0, 1e300, 1, 2]}]}, "inputs.image", "fit FP32", id="beyond FP32"),
+    pytest.param({"inputs": [TENSOR], "id": 7}, "id", "a string", id="id"),
+    pytest.param({"inputs": [TENSOR], "parameters": []}, "parameters", "an object", id="parameters no object"),
+    pytest.param(
+        {"inputs": [TENSOR], "parameters": {"binary_data_output": 1}},
+        "parameters.binary_data_output",
+        "true or false",
+        id="flag",
+    ),
+    pytest.param(
+        {"inputs": [TENSOR | {"parameters": {"binary_data_size": 16}}]},
+        "inputs.image",
+        "stands beside",
+        id="data twice",
+    ),
+    pytest.param(
+        {"inputs": [TENSOR | {"parameters": {"binary_data_size": -1}}]},
+        "inputs.image.parameters.binary_data_size",
+        "whole number",
+        id="negative size",
+    ),
+    pytest.param({"inputs": [TENSOR] * 5000}, "inputs", "at most 4096", id="many tensors"),
 ]
 
 
@@ -134,3 +170,37 @@ async def test_what_is_not_ready_is_unavailable(mesh: Mesh) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("identity", bytes)]
+)
+async def test_a_compressed_body_is_inflated(mesh: Mesh, encoding: str, compress: Any) -> None:
+    body, length = InferenceServerClient.generate_request_body(tensors(True))
+    data, header = await infer(mesh, compress(body), length, encoding=encoding)
+    result = InferResult.from_response_body(data, header_length=int(header))
+    assert result.as_numpy("late_probability") == pytest.approx([0.085])
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "text"),
+    [
+        (b"{}", "br", "gzip or deflate"),
+        (b"{}", "gzip", "not gzip"),
+        (gzip.compress(b"{}")[:-1], "gzip", "not gzip"),
+        (gzip.compress(b"{}") + b"x", "gzip", "not gzip"),
+        (gzip.compress(bytes(5 << 20)), "gzip", "4194304"),
+    ],
+    ids=["unknown", "none", "cut", "more", "large"],
+)
+async def test_a_body_that_cannot_be_inflated_is_refused(mesh: Mesh, body: bytes, encoding: str, text: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError, match=text) as caught:
+        await infer(mesh, body, encoding=encoding)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_what_cannot_be_said_in_json_is_null(mesh: Mesh) -> None:
+    body = orjson.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]})
+    mesh.inference.answer = np.array([[np.nan, np.inf]], np.float32)
+    (output,) = orjson.loads((await infer(mesh, body, model="flight-delay.raw"))[0])["outputs"]
+    assert output["data"] == [None, None]
