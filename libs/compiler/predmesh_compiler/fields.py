@@ -17,7 +17,9 @@ from predmesh_compiler.lock import Lock, Numbers
 
 _LONGEST_EXAMPLE = 80
 _MOST_NAMED = 40
-_FLOAT_MOST = 3.4028234663852886e38
+FLOAT_MOST = 3.4028234663852886e38
+"""Largest number of 32 bits."""
+
 _INTEGERS = {DataType.INT32: 32, DataType.INT64: 64}
 
 
@@ -138,7 +140,7 @@ def _output_shape(output: Output, tensor: Sequence[int]) -> tuple[int, ...]:
 
 def _bound(bound: float | None, type: DataType, *, lowest: bool) -> int | float | None:
     """*bound* in the field's own type; None where the type bounds it already."""
-    if bound is None or math.isinf(bound) or (type is DataType.FLOAT and abs(bound) > _FLOAT_MOST):
+    if bound is None or math.isinf(bound) or (type is DataType.FLOAT and abs(bound) > FLOAT_MOST):
         return None
     if type not in _INTEGERS:
         return bound
