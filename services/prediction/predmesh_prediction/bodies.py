@@ -14,6 +14,8 @@ from predmesh_prediction.values import kind
 from predmesh_prediction.violations import Violations
 
 _JSON = "application/json"
+_DEEPEST = 253
+"""Levels that orjson writes; it reads a few more."""
 
 
 def check_content_type(content_type: str) -> None:
@@ -39,7 +41,13 @@ def read_object(body: bytes, keys: Collection[str], model: str) -> dict[str, Any
     if not isinstance(document, dict):
         violations.add("body", f'must be a JSON object such as {{"instances": [{{…}}]}}, not {kind(document)}')
         violations.check(model)
-    if _may_hold_duplicates(body, document):
+    try:
+        written = orjson.dumps(document)
+    except orjson.JSONEncodeError:
+        raise InvalidInput(
+            "ERROR_REASON_MALFORMED_BODY", f"the body is nested deeper than {_DEEPEST} arrays and objects"
+        ) from None
+    if _may_hold_duplicates(body, written):
         for path in _duplicates(body):
             violations.add(path, "is there twice in one object: send it once")
     for key in document:
@@ -59,13 +67,13 @@ def _parsed(body: bytes) -> Any:
         ) from None
 
 
-def _may_hold_duplicates(body: bytes, document: Any) -> bool:
+def _may_hold_duplicates(body: bytes, written: bytes) -> bool:
     """Whether *body* may name a key twice; orjson keeps the last one silently.
 
-    Written out again, the document has one colon a key that is left, and those inside texts; a key that was dropped
+    *written* out again, the document has one colon a key that is left, and those inside texts; a key that was dropped
     leaves one less. Only an escaped colon could hide that.
     """
-    return body.count(b":") != orjson.dumps(document).count(b":") or b"\\u003" in body
+    return body.count(b":") != written.count(b":") or b"\\u003" in body
 
 
 class _Twice(dict[str, Any]):

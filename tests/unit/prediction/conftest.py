@@ -3,7 +3,10 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
+from predmesh_rpc.server import build
+from predmesh_rpc.settings import ServiceSettings
 
 from tests.unit.prediction.prediction_fakes import DIGITS, FLIGHTS, Mesh, open_mesh
 
@@ -14,3 +17,14 @@ async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
     async with open_mesh(tmp_path) as mesh:
         await mesh.deploy(FLIGHTS, DIGITS)
         yield mesh
+
+
+@pytest.fixture
+async def front(mesh: Mesh, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the HTTP/1.1 front of `mesh`."""
+    settings = ServiceSettings(address=f"unix:{tmp_path}/g.sock", http_address="127.0.0.1:0", grace_seconds=0)
+    async with (
+        build(settings, mesh.service.servicers) as server,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.http_port}") as client,
+    ):
+        yield client

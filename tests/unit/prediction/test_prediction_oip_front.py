@@ -1,24 +1,7 @@
 """The REST paths of the Open Inference Protocol on the HTTP/1.1 front: what the gateway passes on as it came."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import httpx
 import pytest
-from predmesh_rpc.server import build
-from predmesh_rpc.settings import ServiceSettings
-
-from tests.unit.prediction.prediction_fakes import Mesh
-
-
-@pytest.fixture
-async def front(mesh: Mesh, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    settings = ServiceSettings(address=f"unix:{tmp_path}/g.sock", http_address="127.0.0.1:0", grace_seconds=0)
-    async with (
-        build(settings, mesh.service.servicers) as server,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.http_port}") as client,
-    ):
-        yield client
 
 
 @pytest.mark.parametrize("path", ["/v2", "/v2/", "/v2/health/live", "/v2/models/digits/versions/1/ready"])

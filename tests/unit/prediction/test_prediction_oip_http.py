@@ -143,6 +143,16 @@ async def test_a_wrong_header_length_is_refused(mesh: Mesh, length: str) -> None
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.parametrize("depth", [200, 300, 1020, 5000])
+@pytest.mark.parametrize("inner", [(b"[", b"]"), (b'{"a":', b"}")], ids=["arrays", "objects"])
+@pytest.mark.parametrize("before", [b"", b'"id": 1, '], ids=["once", "twice"])
+async def test_a_deep_body_is_the_callers_mistake(mesh: Mesh, depth: int, inner: Any, before: bytes) -> None:
+    body = b"{" + before + b'"id": ' + inner[0] * depth + b"1" + inner[1] * depth + b"}"
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await infer(mesh, body, model="digits")
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 async def test_binary_data_that_no_tensor_takes_is_refused(mesh: Mesh) -> None:
     body, length = InferenceServerClient.generate_request_body(tensors(True))
     with pytest.raises(grpc.aio.AioRpcError) as caught:
