@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -13,23 +12,16 @@ from urllib.parse import unquote
 import grpc
 import httptools
 
-from predmesh_rpc import context
 from predmesh_rpc.http_front import HEALTH_PATH, MESSAGE_TYPE
 from predmesh_rpc.http_server import header_lines
 from predmesh_rpc.peers import AWAY_SECONDS, Peer, Peers
-from predmesh_rpc.status import DETAILS_KEY, NUMBERS
-from predmesh_rpc.tracing import client_span, injected
+from predmesh_rpc.status import NUMBERS
+from predmesh_rpc.unary_channel import ATTEMPTS, BACKOFF_SECONDS, Answer, UnaryChannel, call_error
 
-_ATTEMPTS, _BACKOFF_SECONDS = 3, 0.02
-_TRAILING = (context.REQUEST_ID, DETAILS_KEY)
 _HEALTHY = b"GET %b HTTP/1.1\r\nhost: mesh\r\n\r\n" % HEALTH_PATH.encode()
-_HTTP_ONLY = ("content-type", "content-length", "grpc-status", "grpc-message")
-
-Answer = tuple[dict[str, str], bytes]
-"""Headers and body of a response."""
 
 
-class HttpChannel(grpc.aio.Channel):
+class HttpChannel(UnaryChannel):
     """Calls the HTTP/1.1 fronts of a service's processes; connections are kept and used one call at a time.
 
     Deadline and ids of the request at hand go along, as with `predmesh_rpc.channels.connect`. A call that is cancelled
@@ -46,43 +38,16 @@ class HttpChannel(grpc.aio.Channel):
         allowed: Callable[[float | None], float | None],
         traced: bool = False,
     ) -> None:
-        self._traced = traced
-        self._safe = frozenset(safe_to_retry)
-        self._allowed = allowed
+        super().__init__(safe_to_retry=safe_to_retry, allowed=allowed, traced=traced)
         self._peers = Peers(map(str, paths))
         self._idle: dict[Peer, list[_Connection]] = {peer: [] for peer in self._peers.all}
         self._closed = False
 
-    def unary_unary(
-        self, method: str, request_serializer: Any = None, response_deserializer: Any = None, *_: Any, **__: Any
-    ) -> Any:
-        """Callable of a method with one request and one answer."""
-        service = method.lstrip("/")
-        safe = service in self._safe or service.partition("/")[0] in self._safe
-        head = b"POST %b HTTP/1.1\r\nhost: mesh\r\ncontent-type: %b\r\n" % (method.encode(), MESSAGE_TYPE)
+    def _head(self, method: str) -> bytes:
+        return b"POST %b HTTP/1.1\r\nhost: mesh\r\ncontent-type: %b\r\n" % (method.encode(), MESSAGE_TYPE)
 
-        def call(request: Any, *, timeout: float | None = None, metadata: Any = None, **_: Any) -> HttpCall:
-            seconds, pairs = self._allowed(timeout), context.joined(metadata)
-            attempts = _ATTEMPTS if safe else 1
-            answer = self._spanned(method, head, request_serializer(request), seconds, pairs, attempts)
-            return HttpCall(answer, response_deserializer)
-
-        return call
-
-    def unary_stream(self, *_: Any, **__: Any) -> Any:
-        """Refused when called: streams go over gRPC."""
-        return _no_streams
-
-    stream_unary = unary_stream
-    stream_stream = unary_stream
-
-    async def _spanned(
-        self, method: str, head: bytes, payload: bytes, seconds: float | None, metadata: Any, attempts: int
-    ) -> Answer:
-        with client_span(self._traced, method):
-            return await self._call(head, payload, seconds, injected(self._traced, metadata), attempts)
-
-    async def _call(self, head: bytes, payload: bytes, seconds: float | None, metadata: Any, attempts: int) -> Answer:
+    async def _call(self, head: bytes, payload: bytes, seconds: float | None, metadata: Any, *, safe: bool) -> Answer:
+        attempts = ATTEMPTS if safe else 1
         loop = asyncio.get_running_loop()
         expiry = None if seconds is None else loop.time() + seconds
         lines = header_lines(metadata)
@@ -90,7 +55,7 @@ class HttpChannel(grpc.aio.Channel):
         while True:
             left = None if expiry is None else expiry - loop.time()
             if left is not None and left <= 0:
-                raise _error(grpc.StatusCode.DEADLINE_EXCEEDED, "no time is left for the call")
+                raise call_error(grpc.StatusCode.DEADLINE_EXCEEDED, "no time is left for the call")
             timeout = b"" if left is None else b"grpc-timeout: %du\r\n" % max(1, int(left * 1e6))
             message = b"%b%b%bcontent-length: %d\r\n\r\n%b" % (head, lines, timeout, len(payload), payload)
             peer = self._peers.choose(loop.time(), passed)
@@ -99,7 +64,7 @@ class HttpChannel(grpc.aio.Channel):
                 return await self._exchange(peer, message, expiry, whatever=only)
             except TimeoutError:
                 self._missed(peer)
-                raise _error(grpc.StatusCode.DEADLINE_EXCEEDED, "no answer within the call's time") from None
+                raise call_error(grpc.StatusCode.DEADLINE_EXCEEDED, "no answer within the call's time") from None
             except OSError as problem:
                 self._missed(peer)
                 passed.add(peer)
@@ -107,7 +72,7 @@ class HttpChannel(grpc.aio.Channel):
                 if not sent and len(passed) < len(self._peers.all):
                     continue
                 what = "the connection was lost" if sent else "the service does not listen"
-                error = _error(grpc.StatusCode.UNAVAILABLE, what)
+                error = call_error(grpc.StatusCode.UNAVAILABLE, what)
             except grpc.aio.AioRpcError as told:
                 if told.code() is not grpc.StatusCode.UNAVAILABLE:
                     raise
@@ -116,7 +81,7 @@ class HttpChannel(grpc.aio.Channel):
             if attempts <= 0:
                 raise error
             if peer not in passed or len(passed) == len(self._peers.all):
-                await asyncio.sleep(_BACKOFF_SECONDS)
+                await asyncio.sleep(BACKOFF_SECONDS)
                 passed.clear()
 
     async def _exchange(self, peer: Peer, message: bytes, expiry: float | None, *, whatever: bool) -> Answer:
@@ -136,7 +101,7 @@ class HttpChannel(grpc.aio.Channel):
             self._idle[peer].append(connection)
         code = NUMBERS.get(int(headers.get("grpc-status", "2")), grpc.StatusCode.UNKNOWN)
         if code is not grpc.StatusCode.OK:
-            raise _error(code, unquote(headers.get("grpc-message", "")), headers)
+            raise call_error(code, unquote(headers.get("grpc-message", "")), headers)
         return headers, body
 
     def _kept(self, peer: Peer) -> _Connection | None:
@@ -181,10 +146,6 @@ class HttpChannel(grpc.aio.Channel):
         """Ready while a connection is kept, else idle."""
         return grpc.ChannelConnectivity.READY if any(self._idle.values()) else grpc.ChannelConnectivity.IDLE
 
-    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        """Not offered: connections come and go with calls."""
-        raise grpc.aio.UsageError("an HTTP channel has no state to wait for")
-
     async def channel_ready(self) -> None:
         """Return when every process of the service listens and is well.
 
@@ -193,93 +154,6 @@ class HttpChannel(grpc.aio.Channel):
         """
         for peer, idle in self._idle.items():
             idle.append(self._kept(peer) or await self._opened(peer, None, whatever=False))
-
-    async def __aenter__(self) -> HttpChannel:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-
-class HttpCall:
-    """One call under way, seen as grpc.aio's unary calls are.
-
-    Who awaits it at once carries it: a task of its own would take two more turns of a loop that may be busy.
-    """
-
-    def __init__(self, answer: Coroutine[Any, Any, Answer], parse: Callable[[bytes], Any]) -> None:
-        self._answer = answer
-        self._parse = parse
-        self._ended: asyncio.Future[Answer] | None = None
-        self._carrier: asyncio.Task[Any] | None = None
-        self._later = asyncio.get_running_loop().call_soon(self._begun)
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        if self._ended is not None:
-            _, body = yield from asyncio.shield(self._ended)
-            return self._parse(body)
-        self._later.cancel()
-        ended = self._ended = asyncio.get_running_loop().create_future()
-        self._carrier = asyncio.current_task()
-        try:
-            answer = yield from self._answer.__await__()
-        except Exception as error:
-            ended.set_exception(error)
-            ended.exception()  # so that nobody need ask for it again
-            raise
-        except BaseException:
-            ended.cancel()
-            raise
-        ended.set_result(answer)
-        return self._parse(answer[1])
-
-    def cancel(self) -> bool:
-        """Stop the call and the work behind it; False if it had ended."""
-        return not self._begun().done() and self._carrier is not None and self._carrier.cancel()
-
-    def cancelled(self) -> bool:
-        """Whether it was stopped."""
-        return self._begun().cancelled()
-
-    def done(self) -> bool:
-        """Whether it has ended."""
-        return self._begun().done()
-
-    async def initial_metadata(self) -> grpc.aio.Metadata:
-        """What the servicer set for its answer."""
-        error, headers = await self._outcome()
-        return _initial(headers) if error is None else error.initial_metadata()
-
-    async def trailing_metadata(self) -> grpc.aio.Metadata:
-        """The request id, and the Status of an error."""
-        error, headers = await self._outcome()
-        return _trailing(headers) if error is None else error.trailing_metadata()
-
-    async def code(self) -> grpc.StatusCode:
-        """How it ended."""
-        error, _ = await self._outcome()
-        return grpc.StatusCode.OK if error is None else error.code()
-
-    async def details(self) -> str:
-        """What was said of an error."""
-        error, _ = await self._outcome()
-        return "" if error is None else error.details() or ""
-
-    def _begun(self) -> asyncio.Future[Answer]:
-        if self._ended is None:
-            self._later.cancel()
-            self._ended = self._carrier = asyncio.get_running_loop().create_task(self._answer)
-        return self._ended
-
-    async def _outcome(self) -> tuple[grpc.aio.AioRpcError | None, dict[str, str]]:
-        ended = self._begun()
-        await asyncio.wait([ended])
-        if ended.cancelled():
-            return _error(grpc.StatusCode.CANCELLED, "the caller cancelled the call"), {}
-        error = ended.exception()
-        if isinstance(error, grpc.aio.AioRpcError):
-            return error, {}
-        return None, ended.result()[0]
 
 
 class _Connection(asyncio.Protocol):
@@ -370,24 +244,3 @@ async def _well(connection: _Connection, expiry: float | None) -> bool:
     except OSError:
         return False
     return connection.status == HTTPStatus.OK
-
-
-def _error(code: grpc.StatusCode, text: str, headers: dict[str, str] | None = None) -> grpc.aio.AioRpcError:
-    return grpc.aio.AioRpcError(code, _initial(headers or {}), _trailing(headers or {}), text)
-
-
-def _initial(headers: dict[str, str]) -> grpc.aio.Metadata:
-    return grpc.aio.Metadata(*(pair for pair in headers.items() if pair[0] not in (*_TRAILING, *_HTTP_ONLY)))
-
-
-def _trailing(headers: dict[str, str]) -> grpc.aio.Metadata:
-    found: list[tuple[str, str | bytes]] = []
-    if id := headers.get(context.REQUEST_ID):
-        found.append((context.REQUEST_ID, id))
-    if details := headers.get(DETAILS_KEY):
-        found.append((DETAILS_KEY, base64.b64decode(details)))
-    return grpc.aio.Metadata(*found)
-
-
-def _no_streams(*_: Any, **__: Any) -> Any:
-    raise grpc.aio.UsageError("an HTTP channel carries unary calls; connect to the gRPC address for streams")
