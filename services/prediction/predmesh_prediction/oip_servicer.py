@@ -149,8 +149,7 @@ def _tensors(request: Any) -> list[Named]:
     check_count(len(request.inputs), "inputs", request.model_name)
     check_count(len(request.outputs), "outputs", request.model_name)
     raw = request.raw_input_contents
-    if raw and len(raw) != len(request.inputs):
-        violations.add("raw_input_contents", f"holds {len(raw)} tensors where {len(request.inputs)} are described")
+    whole = not raw or len(raw) == len(request.inputs)
     check_parameters(_values(request.parameters), REQUEST, "parameters", violations)
     for output in request.outputs:
         check_parameters(_values(output.parameters), OUTPUT, f"outputs.{output.name}.parameters", violations)
@@ -159,9 +158,11 @@ def _tensors(request: Any) -> list[Named]:
         name, datatype = spec.name, spec.datatype
         if not name or spec.parameters or (raw and spec.HasField("contents")):
             _check_input(spec, index, bool(raw), violations)
+        if not whole:
+            continue
         try:
             values = (
-                oip.from_raw(datatype, spec.shape, raw[index] if index < len(raw) else b"")
+                oip.from_raw(datatype, spec.shape, raw[index])
                 if raw
                 else oip.from_contents(datatype, spec.shape, spec.contents)
             )
@@ -169,6 +170,8 @@ def _tensors(request: Any) -> list[Named]:
             blame(error, datatype, _place(spec, index), violations)
         else:
             tensors.append(Named(name, datatype, values))
+    if not whole:
+        violations.add("raw_input_contents", f"holds {len(raw)} tensors where {len(request.inputs)} are described")
     violations.check(request.model_name)
     check_once([each.name for each in request.outputs], request.model_name)
     return tensors
