@@ -47,6 +47,11 @@ class StoredBundle:
     stored_time: datetime
     """When it was stored, in UTC."""
 
+    def contract(self) -> bytes | None:
+        """A serialized FileDescriptorSet: its typed contract, behind all that it imports; None where it has none."""
+        path = self.folder / "compiled" / "contract.binpb"
+        return path.read_bytes() if path.exists() else None
+
     def read_plan(self) -> "ReadPlan | None":
         """How its features are read; None where it has none."""
         path = self.folder / "compiled" / "read_plan.json"

@@ -24,6 +24,7 @@ from google.rpc import status_pb2
 
 from predmesh_rpc import context
 from predmesh_rpc.edge import Failed
+from predmesh_rpc.errors import PredmeshError
 from predmesh_rpc.grpc_frames import FRAME_BYTES, framed, unframed
 from predmesh_rpc.http_server import HttpLimits, HttpRequest, HttpServer, response
 from predmesh_rpc.inprocess_calls import InProcessContext
@@ -95,14 +96,18 @@ class HttpFront:
         headers = dict(request.headers)
         path, _, query = request.target.partition("?")
         kind = headers.get("content-type", "")
-        found = self._found(request.verb, path, query, kind)
+        found, refusal = None, None
+        try:
+            found = self._found(request.verb, path, query, kind)
+        except PredmeshError as error:
+            refusal = error
         if found is not None:
             return await self._called(*found, request, headers)
         if path == HEALTH_PATH and request.verb == "GET":
             name = dict(parse_qsl(query)).get("service", "")
             return response(200 if self._serving(name) else 503, b"text/plain", b"")
         at_hand = context.Request(_metadata(request.headers))
-        told = _told(Failed(to_status(not_offered(path), at_hand.id), at_hand.id))
+        told = _told(Failed(to_status(refusal or not_offered(path), at_hand.id), at_hand.id))
         if kind.startswith(_GRPC):
             return _FRAMED.failed(*told)
         return _BARE.failed(*told) if kind == _MESSAGE else _document(told[0])

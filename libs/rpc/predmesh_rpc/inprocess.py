@@ -16,7 +16,7 @@ import grpc
 from predmesh_rpc import context
 from predmesh_rpc.channels import allowed
 from predmesh_rpc.edge import Failed
-from predmesh_rpc.errors import DependencyDown
+from predmesh_rpc.errors import DependencyDown, PredmeshError
 from predmesh_rpc.inprocess_calls import Call, InProcessContext, SingleCall, StreamCall, Work, Writer, rpc_error
 from predmesh_rpc.status import to_status
 from predmesh_rpc.table import CallDetails, GenericHandler, Limits, Registration, Table, not_offered
@@ -58,9 +58,12 @@ class InProcessServer:
         return task
 
     async def _found(self, path: str, work: Work) -> Any:
-        entry = self._table.known(path) or self._table.looked_up(CallDetails(path))
         if self._stopped:
             raise _gone(path)
+        try:
+            entry = self._table.known(path) or self._table.looked_up(CallDetails(path))
+        except PredmeshError as error:
+            raise rpc_error(Failed(to_status(error, ""), "")) from None
         if entry is None:
             raise rpc_error(Failed(to_status(not_offered(path)), ""))
         try:

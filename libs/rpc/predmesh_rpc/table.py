@@ -17,6 +17,11 @@ Registration = tuple[AddServicer, Any]
 """A generated ``add_XServicer_to_server`` and the servicer to add."""
 
 
+def add_generic_handler(handler: GenericHandler, server: Any) -> None:
+    """Registers a handler that looks methods up, where generated code's ``add_XServicer_to_server`` adds a servicer."""
+    server.add_generic_rpc_handlers([handler])
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What the edge allows.
@@ -61,7 +66,11 @@ class GenericHandler(Protocol):
     """Looks handlers up as calls come; a grpc.GenericRpcHandler does."""
 
     def service(self, handler_call_details: Any) -> Any:
-        """The handler of the call; None if the method is not its own."""
+        """The handler of the call, the same one each time; None if the method is not its own.
+
+        Raises:
+            PredmeshError: it would be, but for what the error says.
+        """
         ...
 
 
@@ -73,6 +82,7 @@ class Table:
         self.services: set[str] = set()
         self._entries: dict[str, Entry] = {}
         self._generic: list[GenericHandler] = []
+        self._found: dict[str, Entry] = {}
         for add_servicer, servicer in servicers:
             add_servicer(servicer, self)
 
@@ -101,11 +111,19 @@ class Table:
         return self._entries.get(path)
 
     def looked_up(self, details: Any) -> Entry | None:
-        """The method that a generic handler has for the call; None if none has."""
+        """The method that a generic handler has for the call; None if none has.
+
+        Raises:
+            PredmeshError: why the one that would have it cannot take the call.
+        """
+        path = details.method
+        last = self._found.pop(path, None)
         for generic in self._generic:
             handler = generic.service(details)
             if handler is not None:
-                return self._entry(details.method, handler)
+                entry = last if last is not None and last.handler is handler else self._entry(path, handler)
+                self._found[path] = entry
+                return entry
         return None
 
     def _entry(self, path: str, handler: Any) -> Entry:

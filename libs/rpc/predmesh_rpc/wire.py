@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 
 from predmesh_rpc import context
 from predmesh_rpc.edge import Failed
+from predmesh_rpc.errors import PredmeshError
 from predmesh_rpc.status import DETAILS_KEY, NUMBERS, to_status
 from predmesh_rpc.table import Entry, Table, malformed, not_offered, too_large
 
@@ -45,7 +46,7 @@ class WireHandlers(grpc.GenericRpcHandler):
         self._ready: dict[str, Any] = dict(raw.handlers)
 
     def service(self, handler_call_details: Any) -> Any:
-        """The handler of the call; one that answers UNIMPLEMENTED with its reason where there is none."""
+        """The handler of the call; where there is none, one that says why."""
         path = handler_call_details.method
         ready = self._ready.get(path)
         if ready is not None:
@@ -54,8 +55,13 @@ class WireHandlers(grpc.GenericRpcHandler):
         if entry is not None:
             wrapped = self._ready[path] = wire_handler(entry, self._table.limits.message_bytes)
             return wrapped
-        entry = self._table.looked_up(handler_call_details)
-        return wire_handler(entry, self._table.limits.message_bytes) if entry is not None else _not_offered(path)
+        try:
+            entry = self._table.looked_up(handler_call_details)
+        except PredmeshError as error:
+            return _refused(error)
+        return (
+            wire_handler(entry, self._table.limits.message_bytes) if entry is not None else _refused(not_offered(path))
+        )
 
 
 def wire_handler(entry: Entry, message_bytes: int) -> Any:
@@ -138,10 +144,10 @@ def _reader(deserialize: Callable[[bytes], Any] | None, limit: int) -> Callable[
     return lambda payload: read(payload) if isinstance(payload, bytes) else read_all(payload)
 
 
-def _not_offered(path: str) -> Any:
+def _refused(error: PredmeshError) -> Any:
     async def answer(payloads: Any, wire: Any) -> None:
         request = context.Request(wire.invocation_metadata() or ())
-        await _abort(wire, Failed(to_status(not_offered(path), request.id), request.id))
+        await _abort(wire, Failed(to_status(error, request.id), request.id))
 
     # Of streams, because the abort must not wait for a message, whatever shape the caller believes in.
     return grpc.stream_stream_rpc_method_handler(answer)

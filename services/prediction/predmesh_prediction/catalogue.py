@@ -20,6 +20,7 @@ from predmesh_prediction.domain import Stages, Tensors
 from predmesh_prediction.graph import Graph, Travelled
 from predmesh_prediction.places import Places
 from predmesh_prediction.raw_tensors import RawModel
+from predmesh_prediction.typed_contract import TypedContract, typed_contract
 from predmesh_prediction.validation import Validator
 
 _LISTED_MODELS = 20
@@ -41,6 +42,8 @@ class Served:
     """The model without the rest of the graph."""
     raw: GroupCommit[Tensors]
     """Requests for the model alone."""
+    contract: TypedContract | None
+    """Its own messages; None where it was stored without a contract."""
 
     async def drained(self) -> None:
         """Wait until no row of it is under way."""
@@ -122,7 +125,8 @@ class Catalogue:
         predictions = GroupCommit(graph.predict, limits, self.tasks, name=stored.bundle_id)
         model = RawModel(stored.bundle_id, bundle, stages.inference)
         raw = GroupCommit(model.run, limits, self.tasks, name=f"raw {stored.bundle_id}")
-        return Served(stored, stages, Validator(bundle), graph, predictions, explanations, model, raw)
+        contract = typed_contract(stored)
+        return Served(stored, stages, Validator(bundle), graph, predictions, explanations, model, raw, contract)
 
 
 def limits_of(bundle: Bundle, limits: Limits) -> Limits:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
 from predmesh.prediction.v1 import prediction_service_pb2 as pb
 from predmesh.prediction.v1.prediction_service_pb2_grpc import PredictionServiceServicer
 from predmesh_rpc import context as ambient
-from predmesh_rpc.edge import internal
-from predmesh_rpc.errors import PredmeshError
-from predmesh_rpc.status import code_of
 
 from predmesh_prediction.answer_protos import answer_proto, explained_proto
 from predmesh_prediction.descriptions import model_proto
 from predmesh_prediction.messages import is_packed, rows_of
 from predmesh_prediction.pipeline import in_order
 from predmesh_prediction.predicting import Predictor
-
-log = logging.getLogger(__name__)
+from predmesh_prediction.stream_errors import stream_error
 
 
 class PredictionServicer(PredictionServiceServicer):
@@ -68,12 +63,5 @@ class PredictionServicer(PredictionServiceServicer):
         try:
             response = await self._predict(message.request, request_id)
         except Exception as error:
-            return pb.StreamPredictResponse(index=index, error=_stream_error(error, request_id))
+            return pb.StreamPredictResponse(index=index, error=stream_error(error, request_id))
         return pb.StreamPredictResponse(index=index, response=response)
-
-
-def _stream_error(error: Exception, request_id: str) -> pb.StreamError:
-    if not isinstance(error, PredmeshError):
-        log.error("a request of a stream failed", exc_info=error, extra={"request_id": request_id})
-        error = internal(request_id)
-    return pb.StreamError(code=code_of(error).value[0], message=error.message, reason=error.reason)

@@ -17,7 +17,7 @@ from predmesh_bundle.schema import Stage
 from predmesh_rpc.errors import DependencyDown
 from predmesh_rpc.health import Dependency
 from predmesh_rpc.service import Service
-from predmesh_rpc.table import Registration
+from predmesh_rpc.table import Registration, add_generic_handler
 from tritonclient.grpc.service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 
 from predmesh_prediction.batching import Limits
@@ -33,6 +33,7 @@ from predmesh_prediction.predicting import Predictor
 from predmesh_prediction.preprocessing_stub import StubPreprocessing
 from predmesh_prediction.servicer import PredictionServicer
 from predmesh_prediction.settings import Settings
+from predmesh_prediction.typed_services import TypedServices
 
 
 @asynccontextmanager
@@ -73,6 +74,7 @@ def _servicers(predictor: Predictor, settings: Settings) -> list[Registration]:
         (add_PredictionHttpServiceServicer_to_server, PredictionHttpServicer(predictor)),
         (add_GRPCInferenceServiceServicer_to_server, OpenInferenceServicer(predictor)),
         (add_OpenInferenceHttpServiceServicer_to_server, OpenInferenceHttpServicer(predictor)),
+        (add_generic_handler, TypedServices(predictor, stream_window=settings.stream_window)),
     ]
 
 

@@ -32,6 +32,7 @@ from predmesh_bundle.generation import Generation, LiveModel
 from predmesh_bundle.read_plan import FeaturePlan, FeatureType, JoinKey, ReadPlan, ViewPlan
 from predmesh_bundle.schema import Bundle
 from predmesh_bundle.store import StoredBundle
+from predmesh_compiler import contract
 from predmesh_frame import Column, DataType, FrameError, oip
 from predmesh_frame.wire import column_to_proto, frame_from_proto, tensor_from_proto, tensor_to_proto
 from predmesh_prediction.catalogue import Catalogue
@@ -175,6 +176,7 @@ def stored(bundle: Bundle, folder: Path, hash: str = "0" * 12) -> StoredBundle:
     (home / "compiled").mkdir(parents=True, exist_ok=True)
     if bundle.features is not None:
         (home / "compiled" / "read_plan.json").write_text(READ_PLAN.to_json())
+    (home / "compiled" / "contract.binpb").write_bytes(contract(bundle).files.SerializeToString())
     return StoredBundle(bundle_id, home, bundle, datetime(2026, 1, 2, tzinfo=UTC))
 
 
