@@ -29,6 +29,8 @@ class Checked:
     """What it says."""
     plan: "ReadPlan | None"
     """How its features are read; None where it has none."""
+    document: Document
+    """On which line of the file each part of it stands."""
 
 
 def check_bundle(folder: Path) -> Checked:
@@ -39,12 +41,12 @@ def check_bundle(folder: Path) -> Checked:
     """
     bundle, document = load_document(folder)
     if bundle.features is None:
-        return Checked(bundle, None)
+        return Checked(bundle, None, document)
     plan = _read_plan(folder, bundle.features, document)
     problems = [document.problem(path, message) for path, message in plan_rules(bundle, plan)]
     if problems:
         raise BundleError(problems)
-    return Checked(bundle, plan)
+    return Checked(bundle, plan, document)
 
 
 def compile_bundle(folder: Path, into: Path) -> Bundle:
@@ -54,6 +56,12 @@ def compile_bundle(folder: Path, into: Path) -> Bundle:
         BundleError: something is wrong with it; tells everything that is.
     """
     checked = check_bundle(folder)
+    write_compiled(folder, checked, into)
+    return checked.bundle
+
+
+def write_compiled(folder: Path, checked: Checked, into: Path) -> None:
+    """Write the compiled form of the bundle in *folder* to *into*, a folder that must not exist."""
     for path in bundle_files(folder):
         target = into / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +71,6 @@ def compile_bundle(folder: Path, into: Path) -> Bundle:
     (compiled / "bundle.json").write_text(checked.bundle.model_dump_json(indent=1), encoding="utf-8")
     if checked.plan is not None:
         (compiled / "read_plan.json").write_text(checked.plan.to_json(), encoding="utf-8")
-    return checked.bundle
 
 
 def _read_plan(folder: Path, features: FeatureSet, document: Document) -> "ReadPlan":

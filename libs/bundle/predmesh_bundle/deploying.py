@@ -23,6 +23,9 @@ SETTLE_SECONDS = 3.0
 Progress = Callable[[str], None]
 """Told what happens, a line each."""
 
+Compiler = Callable[[Path, Path], Bundle]
+"""Checks the bundle in a folder and writes its compiled form to another; raises BundleError."""
+
 
 class DeployError(Exception):
     """What was live stays live; the message says why and what to do next."""
@@ -52,6 +55,7 @@ def deploy(
     default: bool = True,
     timeout_seconds: float = 120.0,
     on_progress: Progress | None = None,
+    compiler: Compiler = compile_bundle,
 ) -> Generation:
     """Bring the bundle in *folder* live; again with the same content changes nothing.
 
@@ -62,6 +66,7 @@ def deploy(
         default: whether requests that name no version come here; a model's first version takes them in any case.
         timeout_seconds: how long the services may take to load it.
         on_progress: told what happens, a line each.
+        compiler: what compiles it; `predmesh_compiler.compile_typed` adds the model's own contract.
 
     Returns:
         The live generation.
@@ -74,7 +79,7 @@ def deploy(
     with _only_deployer(store), tempfile.TemporaryDirectory(prefix=".deploy-", dir=store.root) as drafts:
         compiled = Path(drafts) / "bundle"
         tell("checking and compiling")
-        bundle = compile_bundle(folder, compiled)
+        bundle = compiler(folder, compiled)
         bundle_id = identify(compiled)
         _check_version(store.current(), bundle, bundle_id, replace=replace)
         tell(f"storing {bundle_id}")

@@ -23,6 +23,7 @@ COMMANDS = {
     "models": "bundles",
     "new": "bundles",
     "check": "bundles",
+    "compile": "bundles",
     "deploy": "bundles",
     "undeploy": "bundles",
     "clock": "bundles",

@@ -1,7 +1,8 @@
 """Compiles a bundle to the typed contract of its model; knows no service and runs no protoc."""
 
+from predmesh_compiler.compiling import check_typed, compile_typed
 from predmesh_compiler.contracts import Contract, Method, contract
 from predmesh_compiler.fields import TypedField
 from predmesh_compiler.lock import Lock, Numbers
 
-__all__ = ["Contract", "Lock", "Method", "Numbers", "TypedField", "contract"]
+__all__ = ["Contract", "Lock", "Method", "Numbers", "TypedField", "check_typed", "compile_typed", "contract"]

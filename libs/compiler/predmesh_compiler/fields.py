@@ -175,9 +175,11 @@ def _facts(
     if unit:
         yield f"Unit: {one_line(unit)}."
     if minimum is not None and maximum is not None:
-        yield f"Range: {minimum:.17g} to {maximum:.17g}."
-    elif minimum is not None or maximum is not None:
-        yield f"At least {minimum:.17g}." if minimum is not None else f"At most {maximum:.17g}."
+        yield f"Range: {_number_text(minimum)} to {_number_text(maximum)}."
+    elif minimum is not None:
+        yield f"At least {_number_text(minimum)}."
+    elif maximum is not None:
+        yield f"At most {_number_text(maximum)}."
     if texts:
         named = ", ".join(shown(each) for each in texts[:_MOST_NAMED])
         yield (
@@ -191,6 +193,10 @@ def _facts(
         )
     elif shape and shape != (-1,):
         yield f"{shape[0]} values."
+
+
+def _number_text(number: float) -> str:
+    return repr(number).removesuffix(".0")
 
 
 def _sentence(text: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from predmesh_bundle.problems import BundleError
+from predmesh_bundle.problems import BundleError, Problem
 from predmesh_bundle.reading import Document, read_yaml
 
 LOCK_FILE = "predmesh.lock.yaml"
@@ -77,6 +77,8 @@ def read_lock(folder: Path) -> Lock:
         text = (folder / LOCK_FILE).read_bytes()
     except FileNotFoundError:
         return Lock()
+    except OSError as error:
+        raise BundleError([Problem(LOCK_FILE, None, f"the file cannot be read: {error.strerror}")]) from error
     return parse_lock(text)
 
 

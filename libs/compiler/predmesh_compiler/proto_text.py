@@ -98,18 +98,20 @@ class _Printer:
     def _field(self, field: FieldProto, indent: str) -> str:
         label = "repeated " if field.label == FieldProto.LABEL_REPEATED else "optional " * field.proto3_optional
         type = _TYPE_NAMES.get(field.type) or self._name(field.type_name)
+        head = f"{indent}{label}{type} {field.name} = {field.number}"
         options = []
         if field.json_name != camel(field.name):
             options.append(f"json_name = {_quoted(field.json_name)}")
-        if (rules := rules_of(field.options)) is not None:
-            inner = indent + _INDENT * bool(options)
-            options.append(f"({self._outside('buf.validate.field')}) = {_aggregate(rules, inner)}")
-        head = f"{indent}{label}{type} {field.name} = {field.number}"
-        if len(options) < 2:
-            return f"{head} [{options[0]}];" if options else f"{head};"
-        return "\n".join([f"{head} [", *(f"{indent}{_INDENT}{each}," for each in options[:-1])]) + (
-            f"\n{indent}{_INDENT}{options[-1]}\n{indent}];"
-        )
+        rules = rules_of(field.options)
+        key = f"({self._outside('buf.validate.field')}) = "
+        if options and rules is not None:
+            inner = indent + _INDENT
+            return f"{head} [\n{inner}{options[0]},\n{inner}{key}{_aggregate(rules, inner)}\n{indent}];"
+        if rules is not None:
+            value = _aggregate(rules, indent)
+            too_long = "\n" not in value and len(f"{head} [{key}{value}];") > _WIDTH
+            options.append(key + (_aggregate(rules, indent, spread=True) if too_long else value))
+        return f"{head} [{options[0]}];" if options else f"{head};"
 
     def _enum(self, enum: descriptor_pb2.EnumDescriptorProto, path: Path) -> Iterator[str]:
         yield from self._comment(path, "")
@@ -146,14 +148,19 @@ def _reserved(numbers: Sequence[int], names: Sequence[str]) -> Iterator[str]:
         yield ""
 
 
-def _aggregate(message: Message, indent: str) -> str:
-    """A message as the value of an option: on one line where it fits; plain values come first."""
-    listed = sorted(message.ListFields(), key=lambda each: (each[0].message_type is not None, each[0].name))
+def _aggregate(message: Message, indent: str, *, spread: bool = False) -> str:
+    """A message as the value of an option: on one line where it fits, unless it is to be *spread*."""
+    listed = sorted(message.ListFields(), key=lambda each: _rank(each[0]))
     fields = [f"{each.name}: {_value(each, value, indent + _INDENT)}" for each, value in listed]
     line = "{" + ", ".join(fields) + "}"
-    if "\n" not in line and len(indent) + len(line) <= _OPTION_WIDTH:
+    if not spread and "\n" not in line and len(indent) + len(line) <= _OPTION_WIDTH:
         return line
     return "{\n" + "\n".join(f"{indent}{_INDENT}{each}" for each in fields) + f"\n{indent}}}"
+
+
+def _rank(field: FieldDescriptor) -> tuple[bool, bool, int]:
+    """Plain values come first, and a lower bound before the upper one."""
+    return field.message_type is not None, field.name != "gte", field.number
 
 
 def _value(field: FieldDescriptor, value: Any, indent: str) -> str:

@@ -124,7 +124,7 @@ def _of_one_row() -> Iterator[None]:
     try:
         yield
     except InvalidInput as error:
-        violations = [Violation(each.field.replace(_FIRST, _ONLY, 1), each.description) for each in error.violations]
+        violations = [replace(each, field=each.field.replace(_FIRST, _ONLY, 1)) for each in error.violations]
         told = InvalidInput(error.reason, error.message.replace(_FIRST, _ONLY, 1), violations)
         told.metadata |= error.metadata
         raise told from None

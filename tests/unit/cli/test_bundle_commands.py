@@ -152,3 +152,32 @@ def test_a_store_that_cannot_be_used_is_told(run: Run, bundle: Path, tmp_path: P
     error = failure(run("deploy", "my-model"))
     assert "the store cannot be used" in error.message
     assert error.hint
+
+
+def test_compile_writes_the_contract_and_the_lock(run: Run, bundle: Path) -> None:
+    document = answer(run("compile", "my-model", "--json"))
+    assert document["service"] == "predmesh.models.my_model.v1.MyModelService"
+    assert document["lock_changed"]
+    assert all(Path(each).is_file() for each in document["files"])
+    assert (bundle / "predmesh.lock.yaml").is_file()
+
+
+def test_compile_writes_where_it_is_told(run: Run, bundle: Path, tmp_path: Path) -> None:
+    assert run("compile", "my-model", "--out", "contracts").exit_code == 0
+    assert (tmp_path / "contracts" / "predmesh" / "models" / "my_model" / "v1" / "my_model_service.proto").is_file()
+
+
+def test_locked_refuses_a_lock_that_would_change(run: Run, bundle: Path) -> None:
+    error = failure(run("compile", "my-model", "--locked"))
+    assert "commit the file" in error.hint
+    assert not (bundle / "predmesh.lock.yaml").exists()
+
+
+def test_locked_takes_a_lock_that_is_whole(run: Run, bundle: Path) -> None:
+    assert run("compile", "my-model").exit_code == 0
+    assert run("compile", "my-model", "--locked").exit_code == 0
+
+
+def test_a_broken_lock_is_told_with_file_and_line(run: Run, bundle: Path) -> None:
+    (bundle / "predmesh.lock.yaml").write_text("inputs:\n  used: {x: 0}\n")
+    assert "my-model/predmesh.lock.yaml:2: 0 is no number" in failure(run("check", "my-model")).message

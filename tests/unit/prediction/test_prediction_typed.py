@@ -168,7 +168,7 @@ async def test_a_stream_goes_on_after_a_bad_row(mesh: Mesh) -> None:
         for row in (FLIGHT, FLIGHT | {"carrier": "AB"}, FLIGHT):
             yield one(row, "StreamPredictRequest")
 
-    call = mesh.channel.stream_stream(f"{SERVICE}/StreamPredict")(requests(), metadata=(("x-request-id", "s"),))
+    call: Any = mesh.channel.stream_stream(f"{SERVICE}/StreamPredict")(requests(), metadata=(("x-request-id", "s"),))
     answers = [answer async for answer in call]
     assert [each.index for each in answers] == [0, 1, 2]
     assert [each.WhichOneof("outcome") for each in answers] == ["response", "error", "response"]

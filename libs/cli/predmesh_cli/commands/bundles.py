@@ -1,4 +1,4 @@
-"""`predmesh check`, `new`, `deploy`, `undeploy`, `models` and `clock`: everything about bundles and what is live."""
+"""`predmesh check`, `compile`, `new`, `deploy`, `undeploy`, `models`, `clock`: all about bundles and what is live."""
 
 from __future__ import annotations
 
@@ -11,15 +11,25 @@ from typing import Annotated, Any
 
 import typer
 from predmesh_bundle.clock import ClockError, clock_to_text, parse_clock
-from predmesh_bundle.compiling import check_bundle
 from predmesh_bundle.deploying import DeployError
 from predmesh_bundle.deploying import deploy as deploy_bundle
 from predmesh_bundle.deploying import undeploy as undeploy_model
+from predmesh_bundle.durable import write_atomically
 from predmesh_bundle.generation import Generation
 from predmesh_bundle.loading import FILE, load_bundle
 from predmesh_bundle.problems import BundleError
 from predmesh_bundle.skeleton import SkeletonError, Template, write_skeleton
 from predmesh_bundle.store import Store, StoreError
+from predmesh_compiler.compiling import (
+    DESCRIPTORS,
+    TEXT,
+    check_typed,
+    compile_typed,
+    contract_files,
+    keep_lock,
+    lock_is_kept,
+)
+from predmesh_compiler.lock import LOCK_FILE
 from rich.markup import escape
 from rich.table import Table
 
@@ -39,7 +49,7 @@ def check(folder: FolderArgument, as_json: JsonOption = False) -> None:
     """Check a bundle as a deploy would, and tell everything that is wrong with it."""
     try:
         with console.progress(f"checking {folder}"):
-            bundle = check_bundle(folder).bundle
+            bundle = check_typed(folder)[0].bundle
     except BundleError as error:
         if as_json:
             console.print_json({"ok": False, "problems": _problems(error)})
@@ -50,6 +60,44 @@ def check(folder: FolderArgument, as_json: JsonOption = False) -> None:
     else:
         console.out.print(f"[green]{escape(str(folder))} is a bundle[/]: {bundle.name}, version {bundle.version}")
         console.out.print(f"Bring it live with `predmesh deploy {escape(str(folder))}`.")
+
+
+@app.command(name="compile")
+def compile_(
+    folder: FolderArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write to.", show_default="DIR/compiled")
+    ] = None,
+    locked: Annotated[
+        bool, typer.Option("--locked", help=f"Fail where {LOCK_FILE} would change, as CI should.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a model's own contract: .proto, descriptors, OpenAPI and JSON Schema; its numbers are kept in the lock."""
+    with _told(folder):
+        with console.progress(f"compiling {folder}"):
+            compiled = check_typed(folder)[1]
+            kept = lock_is_kept(folder, compiled)
+        if locked and not kept:
+            raise CliError(
+                f"{folder / LOCK_FILE} does not say all numbers of the contract",
+                hint=f"run `predmesh compile {folder}` and commit the file",
+            )
+        keep_lock(folder, compiled)
+    target = out or folder / "compiled"
+    # The text lies where its package says, so that `protoc -I` and buf find it.
+    contents = dict(contract_files(compiled))
+    files = {compiled.file.name: contents.pop(TEXT), **contents}
+    for name, content in files.items():
+        write_atomically(target / name, content, durable=False)
+    if as_json:
+        written = [str(target / name) for name in files]
+        console.print_json({"service": compiled.service, "files": written, "lock_changed": not kept})
+        return
+    console.out.print(f"[green]{compiled.service}[/] is in {escape(str(target))}: {', '.join(files)}")
+    console.out.print(f"Stubs of any language: `buf generate {escape(str(target / DESCRIPTORS))}`.")
+    if not kept:
+        console.out.print(f"{escape(str(folder / LOCK_FILE))} has changed: commit it.")
 
 
 @app.command()
@@ -90,7 +138,13 @@ def deploy(
     begin = time.monotonic()
     with _told(folder), console.progress(f"deploying {folder}") as shown:
         generation = deploy_bundle(
-            store, folder, replace=replace, default=default, timeout_seconds=timeout, on_progress=shown.step
+            store,
+            folder,
+            replace=replace,
+            default=default,
+            timeout_seconds=timeout,
+            on_progress=shown.step,
+            compiler=compile_typed,
         )
         bundle = load_bundle(folder)
     model = generation.find(bundle.name, bundle.version)

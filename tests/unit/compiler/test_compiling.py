@@ -1,0 +1,96 @@
+"""From a folder to what the store keeps: the contract in it, and the lock beside the bundle."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from google.protobuf import descriptor_pb2
+from predmesh_bundle.deploying import VersionTaken, deploy
+from predmesh_bundle.problems import BundleError
+from predmesh_bundle.schema import Bundle
+from predmesh_bundle.skeleton import Template, write_skeleton
+from predmesh_bundle.store import Store
+from predmesh_compiler import check_typed, compile_typed
+from predmesh_compiler.compiling import DESCRIPTORS
+from predmesh_compiler.lock import LOCK_FILE, read_lock
+
+Edit = Callable[[str, str], None]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A bundle with the inputs alcohol and hue; its model is none, but nobody looks into it here."""
+    made = write_skeleton("my-model", Template.ONNX, tmp_path)
+    (made / "model.onnx").write_bytes(b"weights")
+    return made
+
+
+@pytest.fixture
+def edit(folder: Path) -> Edit:
+    def replace(old: str, new: str) -> None:
+        text = (folder / "predmesh.yaml").read_text()
+        assert old in text
+        (folder / "predmesh.yaml").write_text(text.replace(old, new))
+
+    return replace
+
+
+def test_the_stored_bundle_holds_its_contract_and_its_lock(folder: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    live = deploy(store, folder, compiler=compile_typed).models[0]
+    stored = store.bundle(live.bundle_id)
+    compiled = {path.name for path in (stored.folder / "compiled").iterdir()}
+    assert compiled == {"bundle.json", "contract.binpb", "contract.proto", "openapi.json", "schema.json"}
+    assert read_lock(stored.folder) == read_lock(folder) != read_lock(tmp_path)
+    assert [each.number for each in stored.bundle.inputs] == [1, 2, 3, 4]
+    assert [each.number for each in stored.bundle.outputs] == [1, 2]
+
+
+def test_the_descriptors_of_the_contract_come_last(folder: Path, tmp_path: Path) -> None:
+    compile_typed(folder, tmp_path / "out")
+    content = (tmp_path / "out" / "compiled" / DESCRIPTORS).read_bytes()
+    assert descriptor_pb2.FileDescriptorSet.FromString(content).file[-1].package == "predmesh.models.my_model.v1"
+
+
+def test_deploying_again_changes_nothing(folder: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    first = deploy(store, folder, compiler=compile_typed)
+    assert deploy(store, folder, compiler=compile_typed) == first
+
+
+def test_a_lock_that_changed_is_a_changed_bundle(folder: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    deploy(store, folder, compiler=compile_typed)
+    (folder / LOCK_FILE).write_text(
+        (folder / LOCK_FILE).read_text().replace("outputs:\n", "outputs:\n  gone: {x: 9}\n")
+    )
+    with pytest.raises(VersionTaken):
+        deploy(store, folder, compiler=compile_typed)
+
+
+def test_compiling_a_compiled_bundle_gives_the_same_bundle(folder: Path, tmp_path: Path) -> None:
+    bundle = compile_typed(folder, tmp_path / "out")
+    text = (tmp_path / "out" / "compiled" / "bundle.json").read_bytes()
+    assert Bundle.model_validate_json(text) == bundle == check_typed(folder)[1].bundle
+
+
+def test_a_clash_with_the_lock_has_file_and_line(folder: Path, edit: Edit, tmp_path: Path) -> None:
+    compile_typed(folder, tmp_path / "out")
+    edit("name: sepal_length,", "name: sepal_length, number: 77,")
+    with pytest.raises(BundleError, match=r"predmesh.yaml:\d+: .*which never moves"):
+        check_typed(folder)
+
+
+def test_a_lock_that_cannot_be_read_is_told(folder: Path) -> None:
+    (folder / LOCK_FILE).mkdir()
+    with pytest.raises(BundleError, match=r"predmesh.lock.yaml: the file cannot be read"):
+        check_typed(folder)
+
+
+def test_an_enum_whose_categories_give_one_name_is_told_at_the_category(folder: Path, edit: Edit) -> None:
+    edit("labels: [", "enum: true\n    labels: [se-tosa, ")
+    edit("se-tosa, ", "se-tosa, Se.Tosa, ")
+    with pytest.raises(
+        BundleError, match=r"predmesh.yaml:\d+: 'Se.Tosa' gives the enum value .*SE_TOSA, too much like"
+    ):
+        check_typed(folder)
