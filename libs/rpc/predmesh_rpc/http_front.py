@@ -28,7 +28,7 @@ from predmesh_rpc.errors import PredmeshError
 from predmesh_rpc.grpc_frames import FRAME_BYTES, framed, unframed
 from predmesh_rpc.http_server import HttpLimits, HttpRequest, HttpServer, response
 from predmesh_rpc.inprocess_calls import InProcessContext
-from predmesh_rpc.rest_paths import RestPath, rest_paths
+from predmesh_rpc.rest_paths import RestPath, RestPaths
 from predmesh_rpc.status import DETAILS_KEY, to_status
 from predmesh_rpc.table import CallDetails, Entry, Table, malformed, not_offered, too_large
 from predmesh_rpc.tracing import server_span
@@ -79,7 +79,7 @@ class HttpFront:
         self._serving = serving
         self._traced = traced
         self._grace_seconds = grace_seconds
-        self._rest = rest_paths(sorted(table.services))
+        self._rest = RestPaths(sorted(table.services))
 
     def listening(self, address: str) -> AbstractAsyncContextManager[int]:
         """Listen on *address* (``unix:/path`` or ``host:port``) for the block, then drain; gives the TCP port or 0.
@@ -115,12 +115,11 @@ class HttpFront:
     def _found(self, verb: str, path: str, query: str, kind: str) -> tuple[Entry, _Dialect] | None:
         is_framed = kind.startswith(_GRPC)
         entry = self._table.known(path) if verb == "POST" else None
-        if entry is None and not is_framed:
-            for rest in self._rest:
-                if rest.verb == verb and (variables := rest.pattern.fullmatch(path)):
-                    entry = self._table.known(rest.path)
-                    assert entry is not None, "rest_paths are of the table's own services"
-                    return entry, _Rest(rest, variables.groupdict(), query)
+        if entry is None and not is_framed and (found := self._rest.find(verb, path)) is not None:
+            rest, variables = found
+            entry = self._table.known(rest.path)
+            assert entry is not None, "the paths are of the table's own services"
+            return entry, _Rest(rest, variables, query)
         if entry is None and verb == "POST":
             entry = self._table.looked_up(CallDetails(path))
         if entry is None or entry.handler.request_streaming or entry.handler.response_streaming:

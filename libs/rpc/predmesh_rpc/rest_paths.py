@@ -18,6 +18,7 @@ from predmesh_rpc.errors import InvalidInput, Violation
 _BODY = httpbody_pb2.HttpBody.DESCRIPTOR.full_name
 _VARIABLE = re.compile(r"\{(\w+)(?:=([^{}]+))?\}")
 _VERBS = ("get", "post", "put", "patch", "delete")
+_HEAD = len("/v1")
 _OPEN_INFERENCE = re.compile("/v2(/.*)?")
 
 
@@ -68,9 +69,22 @@ class RestPath:
             )
 
 
-def rest_paths(services: Iterable[str]) -> list[RestPath]:
+class RestPaths:
     """The REST paths of the methods of *services*, by full name, whose answer is an HttpBody."""
-    return [path for service in services for method in _methods(service) for path in _paths(method)]
+
+    def __init__(self, services: Iterable[str]) -> None:
+        self._by_head: dict[tuple[str, str], list[RestPath]] = {}
+        for service in services:
+            for method in _methods(service):
+                for template, path in _paths(method):
+                    self._by_head.setdefault((path.verb, template[:_HEAD]), []).append(path)
+
+    def find(self, verb: str, path: str) -> tuple[RestPath, dict[str, str]] | None:
+        """What a call of *verb* to *path* means, and the path's variables; None where it means nothing."""
+        for each in self._by_head.get((verb, path[:_HEAD]), ()):
+            if found := each.pattern.fullmatch(path):
+                return each, found.groupdict()
+        return None
 
 
 def _methods(service: str) -> Iterator[MethodDescriptor]:
@@ -81,13 +95,14 @@ def _methods(service: str) -> Iterator[MethodDescriptor]:
     yield from (method for method in found.methods if method.output_type.full_name == _BODY)
 
 
-def _paths(method: MethodDescriptor) -> Iterator[RestPath]:
+def _paths(method: MethodDescriptor) -> Iterator[tuple[str, RestPath]]:
+    """The ways to call *method*, each with its template."""
     rule: http_pb2.HttpRule = method.GetOptions().Extensions[annotations_pb2.http]
     for each in (rule, *rule.additional_bindings):
         verb = each.WhichOneof("pattern")
         if verb in _VERBS:
             service, template = method.containing_service.full_name, getattr(each, verb)
-            yield RestPath(
+            path = RestPath(
                 verb.upper(),
                 f"/{service}/{method.name}",
                 _pattern(template),
@@ -95,6 +110,7 @@ def _paths(method: MethodDescriptor) -> Iterator[RestPath]:
                 each.body,
                 "error" if _OPEN_INFERENCE.fullmatch(template) else "",
             )
+            yield template, path
 
 
 def _pattern(template: str) -> re.Pattern[str]:
