@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import queue
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -200,6 +201,30 @@ async def test_a_classification_is_refused(client: Client) -> None:
 
 async def test_a_request_may_be_given_time(client: Client, probability: float) -> None:
     assert late(await client("infer", MODEL, client.inputs(), timeout=20_000_000)) == probability
+
+
+def test_a_stream_is_answered_through_callbacks(flights_mesh: RunningMesh, probability: float) -> None:
+    client, answered = Client("grpc", flights_mesh.address), queue.Queue[Any]()
+    with client.triton as triton:
+        triton.start_stream(callback=lambda result, error: answered.put(error or late(result)))
+        for model in (MODEL, "flight-dela", MODEL):
+            triton.async_stream_infer(model, client.inputs())
+        told = [answered.get(timeout=30) for _ in range(3)]
+    assert [told[0], told[2]] == [probability] * 2
+    assert "did you mean 'flight-delay'" in told[1].message()
+
+
+async def test_a_stream_is_answered_as_it_is_read(flights_mesh: RunningMesh, probability: float) -> None:
+    client = Client("grpc.aio", flights_mesh.address)
+
+    async def requests() -> AsyncIterator[dict[str, Any]]:
+        for model in (MODEL, "flight-dela", MODEL):
+            yield {"model_name": model, "inputs": client.inputs()}
+
+    told = [error or late(result) async for result, error in client.triton.stream_infer(requests())]
+    await client("close")
+    assert [told[0], told[2]] == [probability] * 2
+    assert "did you mean 'flight-delay'" in told[1].message()
 
 
 def test_calls_may_be_made_in_the_background(flights_mesh: RunningMesh, probability: float) -> None:

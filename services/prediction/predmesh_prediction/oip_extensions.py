@@ -15,7 +15,6 @@ SHARED_MEMORY = "shared_memory"
 
 _SERVICE = "inference.GRPCInferenceService"
 _INSTEAD = {
-    "ModelStreamInfer": "stream with predmesh.prediction.v1.PredictionService/StreamPredict",
     "ModelConfig": "ask ModelMetadata, or PredictionService/GetModel",
     "ModelStatistics": "read the metrics instead",
     "RepositoryModelUnload": "undeploy with `predmesh undeploy`",

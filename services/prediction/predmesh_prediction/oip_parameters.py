@@ -45,6 +45,7 @@ REQUEST: Mapping[str, Rule] = {
     "sequence_id": _unset(_NO_SEQUENCES),
     "sequence_start": _unset(_NO_SEQUENCES),
     "sequence_end": _unset(_NO_SEQUENCES),
+    "triton_enable_empty_final_response": _unset("is not offered: each request has one answer"),
     "content_type": _hint,
 }
 """Parameters of a request."""

@@ -14,7 +14,9 @@ from predmesh_prediction.inferring import Inferring
 from predmesh_prediction.oip_extensions import OFFERED, not_offered
 from predmesh_prediction.oip_parameters import INPUT, OUTPUT, REQUEST, check_parameters, timeout_seconds
 from predmesh_prediction.oip_repository import Repository
+from predmesh_prediction.pipeline import in_order
 from predmesh_prediction.predicting import Predictor
+from predmesh_prediction.stream_errors import stream_error
 from predmesh_prediction.v2 import NO_NAME, Described, Named, blame, check_count, check_once
 from predmesh_prediction.validation import check_bytes
 from predmesh_prediction.violations import Violations
@@ -23,7 +25,8 @@ from predmesh_prediction.violations import Violations
 class OpenInferenceServicer(GRPCInferenceServiceServicer):  # type: ignore[misc]
     """Serves the live models to clients of the protocol; the model repository is not theirs to change."""
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predictor, *, stream_window: int) -> None:
+        self._stream_window = stream_window
         self._inferring = Inferring(predictor)
         self._repository = Repository(self._inferring)
 
@@ -56,6 +59,17 @@ class OpenInferenceServicer(GRPCInferenceServiceServicer):  # type: ignore[misc]
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         """Predict the rows of the request's tensors."""
+        return await self._inferred(request)
+
+    async def _streamed(self, index: int, request: Any) -> Any:
+        try:
+            return pb.ModelStreamInferResponse(infer_response=await self._inferred(request))
+        except Exception as error:
+            told = stream_error(error, f"{ambient.request_id()}-{index}")
+            response = pb.ModelInferResponse(id=request.id, model_name=request.model_name)
+            return pb.ModelStreamInferResponse(error_message=told.message, infer_response=response)
+
+    async def _inferred(self, request: Any) -> Any:
         check_bytes(request.ByteSize())
         self._inferring.check(request.model_name, request.model_version)
         tensors, wanted = _tensors(request), [each.name for each in request.outputs]
@@ -70,9 +84,9 @@ class OpenInferenceServicer(GRPCInferenceServiceServicer):  # type: ignore[misc]
         return response
 
     async def ModelStreamInfer(self, request_iterator: Any, context: Any) -> Any:
-        """Refuse: PredictionService streams."""
-        raise not_offered("ModelStreamInfer")
-        yield
+        """Predict requests as they come, and answer in their order; one that fails is answered with its error."""
+        async for response in in_order(request_iterator, self._streamed, window=self._stream_window):
+            yield response
 
     async def ModelConfig(self, request: Any, context: Any) -> Any:
         """Refuse: the model server is not the caller's."""

@@ -72,7 +72,10 @@ def _servicers(predictor: Predictor, settings: Settings) -> list[Registration]:
     return [
         (add_PredictionServiceServicer_to_server, prediction),
         (add_PredictionHttpServiceServicer_to_server, PredictionHttpServicer(predictor)),
-        (add_GRPCInferenceServiceServicer_to_server, OpenInferenceServicer(predictor)),
+        (
+            add_GRPCInferenceServiceServicer_to_server,
+            OpenInferenceServicer(predictor, stream_window=settings.stream_window),
+        ),
         (add_OpenInferenceHttpServiceServicer_to_server, OpenInferenceHttpServicer(predictor)),
         (add_generic_handler, TypedServices(predictor, stream_window=settings.stream_window)),
     ]

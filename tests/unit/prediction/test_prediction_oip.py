@@ -170,11 +170,16 @@ async def test_what_is_the_operators_is_not_offered(mesh: Mesh, method: str, mes
     assert (code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "ERROR_REASON_NOT_OFFERED")
 
 
-async def test_streamed_inference_is_not_offered(mesh: Mesh) -> None:
-    async def requests() -> Any:
-        yield request()
+async def test_a_stream_is_answered_in_order_and_its_errors_in_band(mesh: Mesh) -> None:
+    asked = [request(), request(origin=None), request(rows=2), pb.ModelInferRequest(model_name="flight-dela", id="8")]
 
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        async for _ in mesh.oip.ModelStreamInfer(requests()):
-            pass
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    async def requests() -> Any:
+        for each in asked:
+            yield each
+
+    answers = [answer async for answer in mesh.oip.ModelStreamInfer(requests())]
+    assert [answer.infer_response.id for answer in answers] == ["7", "7", "7", "8"]
+    assert [len(answer.infer_response.outputs) for answer in answers] == [1, 0, 1, 0]
+    assert [bool(answer.error_message) for answer in answers] == [False, True, False, True]
+    assert answers[1].error_message == "inputs.origin: is required and missing"
+    assert "did you mean 'flight-delay'" in answers[3].error_message
