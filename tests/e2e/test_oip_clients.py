@@ -221,7 +221,7 @@ async def test_a_stream_is_answered_as_it_is_read(flights_mesh: RunningMesh, pro
         for model in (MODEL, "flight-dela", MODEL):
             yield {"model_name": model, "inputs": client.inputs()}
 
-    told = [error or late(result) async for result, error in client.triton.stream_infer(requests())]
+    told: list[Any] = [error or late(result) async for result, error in client.triton.stream_infer(requests())]
     await client("close")
     assert [told[0], told[2]] == [probability] * 2
     assert "did you mean 'flight-delay'" in told[1].message()
