@@ -21,7 +21,7 @@ from predmesh_bundle.store import Store  # noqa: E402
 from predmesh_cli.home import Home  # noqa: E402
 from predmesh_cli.mesh_settings import read_settings  # noqa: E402
 from predmesh_cli.passwords import passwords  # noqa: E402
-from predmesh_compiler import compile_typed  # noqa: E402
+from predmesh_compiler import typed_compiler  # noqa: E402
 from redis.exceptions import RedisError  # noqa: E402
 
 from examples.flights import materialise, train  # noqa: E402
@@ -103,7 +103,7 @@ def _deploy(store: Store) -> None:
         digest, bundle_id = deployed.read_text().split()
         if digest == stamped("trained") and bundle_id in store.current().bundle_ids:
             return
-    generation = deploy(store, train.BUNDLE, replace=True, on_progress=_say, compiler=compile_typed)
+    generation = deploy(store, train.BUNDLE, replace=True, on_progress=_say, compiler=typed_compiler(store))
     deployed.write_text(f"{stamped('trained')} {generation.find(MODEL, train.VERSION).bundle_id}\n")
 
 

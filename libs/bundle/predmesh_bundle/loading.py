@@ -28,7 +28,7 @@ from predmesh_bundle.schema import (
 FILE = "predmesh.yaml"
 """The file that makes a folder a bundle."""
 
-__all__ = ["FILE", "BundleError", "Problem", "load_bundle", "load_document"]
+__all__ = ["FILE", "BundleError", "Problem", "load_bundle", "load_document", "parse_bundle"]
 
 _Part = TypeVar("_Part", bound=BaseModel)
 _Path = tuple[str | int, ...]
@@ -43,6 +43,21 @@ def load_bundle(folder: Path) -> Bundle:
         BundleError: something is wrong with it; tells everything that is.
     """
     return load_document(folder)[0]
+
+
+def parse_bundle(text: bytes) -> Bundle:
+    """The bundle that a file's *text* describes, whose other files are not looked at.
+
+    Raises:
+        BundleError: it describes none.
+    """
+    document = read_yaml(text, FILE)
+    if document.problems:
+        raise BundleError(document.problems)
+    try:
+        return _validated(Bundle, document.values)
+    except ValidationError as error:
+        raise BundleError(_problems(document, error, ())) from error
 
 
 def load_document(folder: Path) -> tuple[Bundle, Document]:

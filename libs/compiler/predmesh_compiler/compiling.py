@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,10 @@ DESCRIPTORS, TEXT, OPENAPI, SCHEMA = "contract.binpb", "contract.proto", "openap
 """Names of a contract's files."""
 
 
+def _nothing(compiled: Contract) -> None:
+    """Any contract will do."""
+
+
 def check_typed(folder: Path) -> tuple[Checked, Contract]:
     """The bundle in *folder*, checked as a deploy does, and its contract.
 
@@ -37,17 +41,19 @@ def check_typed(folder: Path) -> tuple[Checked, Contract]:
         raise BundleError(checked.document.problem(path, message) for path, message in clash.problems) from clash
 
 
-def compile_typed(folder: Path, into: Path) -> Bundle:
+def compile_typed(folder: Path, into: Path, *, check: Callable[[Contract], None] = _nothing) -> Bundle:
     """Check the bundle in *folder*, keep its lock and write its compiled form, contract included, to *into*.
 
     Args:
         folder: the bundle; its lock is written where it lacks numbers.
         into: a folder that must not exist.
+        check: raises where the contract will not do; nothing is written then.
 
     Raises:
         BundleError: something is wrong with it; tells everything that is.
     """
     checked, compiled = check_typed(folder)
+    check(compiled)
     keep_lock(folder, compiled)
     write_compiled(folder, replace(checked, bundle=compiled.bundle), into)
     for name, content in contract_files(compiled).items():

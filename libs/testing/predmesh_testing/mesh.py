@@ -38,7 +38,7 @@ from predmesh_bundle.generation import Generation
 from predmesh_bundle.schema import Stage
 from predmesh_bundle.stages import Opened, Outside
 from predmesh_bundle.store import Store
-from predmesh_compiler import compile_typed
+from predmesh_compiler import typed_compiler
 from predmesh_rpc.channels import Channel, connect
 from predmesh_rpc.inprocess import InProcessChannel, InProcessServer
 from predmesh_rpc.server import build
@@ -129,7 +129,9 @@ class Mesh:
 
     async def deploy(self, folder: Path, **options: Any) -> Generation:
         """Bring the bundle in *folder* live, as `predmesh deploy` does; *options* are those of `deploy`."""
-        return await asyncio.to_thread(partial(deploy, self.store, folder, compiler=compile_typed, **options))
+        return await asyncio.to_thread(
+            partial(deploy, self.store, folder, compiler=typed_compiler(self.store), **options)
+        )
 
     async def undeploy(self, name: str, version: str | None = None) -> Generation:
         """Take a model out, as `predmesh undeploy` does."""

@@ -1,6 +1,8 @@
 """`predmesh check`, `new`, `deploy`, `undeploy`, `models` and `clock`, as a script and as a person use them."""
 
 import json
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,3 +183,64 @@ def test_locked_takes_a_lock_that_is_whole(run: Run, bundle: Path) -> None:
 def test_a_broken_lock_is_told_with_file_and_line(run: Run, bundle: Path) -> None:
     (bundle / "predmesh.lock.yaml").write_text("inputs:\n  used: {x: 0}\n")
     assert "my-model/predmesh.lock.yaml:2: 0 is no number" in failure(run("check", "my-model")).message
+
+
+def narrow(folder: Path) -> None:
+    file = folder / "predmesh.yaml"
+    file.write_text(file.read_text().replace("minimum: 0, maximum: 30, example: 5.1", "minimum: 5, example: 5.1"))
+
+
+BREAK = "inputs.sepal_length: the minimum was 0.0 and is 5.0"
+
+
+def test_a_break_against_a_folder_fails(run: Run, bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(bundle, tmp_path / "before")
+    (tmp_path / "before" / "model.onnx").unlink()
+    assert run("check", "my-model", "--against", "before").exit_code == 0
+    narrow(bundle)
+    error = failure(run("check", "my-model", "--against", "before"))
+    assert (error.code, BREAK in error.message) == (ExitCode.FAILED, True)
+    assert "raise `version`" in error.hint
+
+
+def test_a_script_reads_the_breaks(run: Run, bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(bundle, tmp_path / "before")
+    narrow(bundle)
+    result = run("check", "my-model", "--against", "before", "--json")
+    assert result.exit_code == ExitCode.FAILED
+    assert json.loads(result.stdout)["breaks"] == [dict(zip(("field", "reason"), BREAK.split(": ", 1), strict=True))]
+
+
+def test_a_break_against_git_fails(run: Run, bundle: Path) -> None:
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.com", "-C", str(bundle)]
+    for words in (["init", "-q"], ["add", "predmesh.yaml"], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    narrow(bundle)
+    assert BREAK in failure(run("check", "my-model", "--against", "git:HEAD")).message
+
+
+def test_a_break_against_what_is_live_fails(run: Run, bundle: Path) -> None:
+    assert run("deploy", "my-model").exit_code == 0
+    assert run("check", "my-model", "--against", "live").exit_code == 0
+    narrow(bundle)
+    assert BREAK in failure(run("check", "my-model", "--against", "live")).message
+    assert BREAK in failure(run("deploy", "my-model", "--replace")).message
+
+
+def test_a_new_version_breaks_nobody(run: Run, bundle: Path) -> None:
+    assert run("deploy", "my-model").exit_code == 0
+    narrow(bundle)
+    file = bundle / "predmesh.yaml"
+    file.write_text(file.read_text().replace('version: "1"', 'version: "2"'))
+    assert "Nothing can break" in run("check", "my-model", "--against", "live").stdout
+
+
+@pytest.mark.parametrize("against", ["nowhere", "git:HEAD"])
+def test_what_is_not_there_is_nothing_to_compare_with(run: Run, bundle: Path, against: str) -> None:
+    error = failure(run("check", "my-model", "--against", against))
+    assert (error.code, f"{against} is nothing to compare with" in error.message) == (ExitCode.USAGE, True)
+
+
+def test_another_model_is_nothing_to_compare_with(run: Run, bundle: Path, tmp_path: Path) -> None:
+    write_skeleton("other", Template.ONNX, tmp_path)
+    assert "other is the model other, not my-model" in failure(run("check", "my-model", "--against", "other")).message

@@ -10,8 +10,9 @@ from predmesh_bundle.problems import BundleError
 from predmesh_bundle.schema import Bundle
 from predmesh_bundle.skeleton import Template, write_skeleton
 from predmesh_bundle.store import Store
-from predmesh_compiler import check_typed, compile_typed
+from predmesh_compiler import check_typed, compile_typed, typed_compiler
 from predmesh_compiler.compiling import DESCRIPTORS
+from predmesh_compiler.earlier import Broken
 from predmesh_compiler.lock import LOCK_FILE, read_lock
 
 Edit = Callable[[str, str], None]
@@ -94,3 +95,32 @@ def test_an_enum_whose_categories_give_one_name_is_told_at_the_category(folder: 
         BundleError, match=r"predmesh.yaml:\d+: 'Se.Tosa' gives the enum value .*SE_TOSA, too much like"
     ):
         check_typed(folder)
+
+
+def test_a_deploy_that_would_break_clients_is_refused(folder: Path, edit: Edit, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    first = deploy(store, folder, compiler=typed_compiler(store))
+    lock = (folder / LOCK_FILE).read_bytes()
+    edit("labels: [setosa,", "labels: [tulip,")
+    with pytest.raises(
+        Broken, match=r"(?s)outputs.species: the label 'tulip' would be new to clients.*Raise `version`"
+    ):
+        deploy(store, folder, replace=True, compiler=typed_compiler(store))
+    assert store.current() == first
+    assert (folder / LOCK_FILE).read_bytes() == lock
+
+
+def test_a_version_that_breaks_the_other_lives_beside_it(folder: Path, edit: Edit, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    deploy(store, folder, compiler=typed_compiler(store))
+    edit("labels: [setosa,", "labels: [tulip,")
+    edit('version: "1"', 'version: "2"')
+    live = deploy(store, folder, compiler=typed_compiler(store))
+    assert [each.version for each in live.versions("my-model")] == ["1", "2"]
+
+
+def test_a_compatible_change_replaces_its_version(folder: Path, edit: Edit, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    deploy(store, folder, compiler=typed_compiler(store))
+    edit("labels: [setosa,", "unit: kind\n    labels: [setosa,")
+    assert deploy(store, folder, replace=True, compiler=typed_compiler(store)).number == 2

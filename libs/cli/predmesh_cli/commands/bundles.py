@@ -20,15 +20,17 @@ from predmesh_bundle.loading import FILE, load_bundle
 from predmesh_bundle.problems import BundleError
 from predmesh_bundle.skeleton import SkeletonError, Template, write_skeleton
 from predmesh_bundle.store import Store, StoreError
+from predmesh_compiler.breaks import breaks
 from predmesh_compiler.compiling import (
     DESCRIPTORS,
     TEXT,
     check_typed,
-    compile_typed,
     contract_files,
     keep_lock,
     lock_is_kept,
 )
+from predmesh_compiler.contracts import Contract
+from predmesh_compiler.earlier import from_folder, from_git, from_store, typed_compiler
 from predmesh_compiler.lock import LOCK_FILE
 from rich.markup import escape
 from rich.table import Table
@@ -45,17 +47,28 @@ TimeoutOption = Annotated[float, typer.Option("--timeout", min=0.1, help="Second
 
 
 @app.command()
-def check(folder: FolderArgument, as_json: JsonOption = False) -> None:
-    """Check a bundle as a deploy would, and tell everything that is wrong with it."""
+def check(
+    folder: FolderArgument,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", help="What its clients use now: a folder, `git:REF` of this folder, or `live`."),
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a bundle as a deploy would, and tell everything that is wrong, or would break clients."""
     try:
         with console.progress(f"checking {folder}"):
-            bundle = check_typed(folder)[0].bundle
+            compiled = check_typed(folder)[1]
+            bundle = compiled.bundle
     except BundleError as error:
         if as_json:
             console.print_json({"ok": False, "problems": _problems(error)})
             raise typer.Exit(ExitCode.FAILED) from None
         raise _broken(folder, error) from None
-    if as_json:
+    if against is not None:
+        _check_against(folder, compiled, against, home, as_json=as_json)
+    elif as_json:
         console.print_json({"ok": True, "name": bundle.name, "version": bundle.version, "problems": []})
     else:
         console.out.print(f"[green]{escape(str(folder))} is a bundle[/]: {bundle.name}, version {bundle.version}")
@@ -65,9 +78,7 @@ def check(folder: FolderArgument, as_json: JsonOption = False) -> None:
 @app.command(name="compile")
 def compile_(
     folder: FolderArgument,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write to.", show_default="DIR/compiled")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write to.", show_default="DIR/compiled")] = None,
     locked: Annotated[
         bool, typer.Option("--locked", help=f"Fail where {LOCK_FILE} would change, as CI should.")
     ] = False,
@@ -144,7 +155,7 @@ def deploy(
             default=default,
             timeout_seconds=timeout,
             on_progress=shown.step,
-            compiler=compile_typed,
+            compiler=typed_compiler(store),
         )
         bundle = load_bundle(folder)
     model = generation.find(bundle.name, bundle.version)
@@ -218,6 +229,41 @@ def clock(
         console.print_json({"setting": clock_to_text(shown), "now": shown.now().isoformat()})
     else:
         console.out.print(f"The mesh's clock is {clock_to_text(shown)}: it is now {shown.now():%Y-%m-%dT%H:%M:%SZ}.")
+
+
+def _check_against(folder: Path, new: Contract, against: str, home: Path, *, as_json: bool) -> None:
+    with _told():
+        old = _earlier(folder, new, against, home)
+    name, version = new.bundle.name, new.bundle.version
+    if old is not None and old.bundle.name != name:
+        raise CliError(f"{against} is the model {old.bundle.name}, not {name}", code=ExitCode.USAGE)
+    beside = old is None or old.bundle.version != version
+    found = [] if old is None or beside else breaks(old, new)
+    if as_json:
+        listed = [{"field": each.field, "reason": each.reason} for each in found]
+        console.print_json({"ok": not found, "name": name, "version": version, "problems": [], "breaks": listed})
+    elif found:
+        lines = "\n  ".join([f"{folder} would break clients of {against}", *map(str, found)])
+        raise CliError(lines, hint="raise `version` in predmesh.yaml: both versions then are served side by side")
+    elif beside:
+        there = f"there is no version {version}" if old is None else f"that is version {old.bundle.version}"
+        console.out.print(f"[green]Nothing can break[/]: {escape(against)}: {there}, and this is version {version}.")
+    else:
+        console.out.print(f"[green]No client of {escape(against)} would break[/]: {name}, version {version}")
+    if found:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _earlier(folder: Path, new: Contract, against: str, home: Path) -> Contract | None:
+    try:
+        if against == "live":
+            return from_store(_store(home), new.bundle.name, new.bundle.version)
+        if against.startswith("git:"):
+            return from_git(folder, against.removeprefix("git:") or "HEAD")
+        return from_folder(Path(against))
+    except BundleError as error:
+        listed = "\n  ".join(map(str, error.problems))
+        raise CliError(f"{against} is nothing to compare with:\n  {listed}", code=ExitCode.USAGE) from None
 
 
 @contextlib.contextmanager
