@@ -22,7 +22,7 @@ HOME_PAGE = "/predmesh.prediction.v1.PredictionHttpService/GetHomePage"
 GRPC_ITSELF = "/grpc."
 """Health and reflection, which grpcio alone answers."""
 GRPC_PREFIXES = ("/predmesh.", "/inference.", GRPC_ITSELF)
-POSTED = "/v1/models/.+:(predict|explain)|/v2/models/.+/infer"
+POSTED = "/v1/models/.+:(predict|predictBatch|explain)|/v2/models/.+/infer"
 READ = "/|/v1/models(/[^:]*)?"
 AS_IT_CAME = {
     POSTED: ("POST",),

@@ -30,3 +30,11 @@ def test_a_call_by_reflection_predicts(flights_mesh: RunningMesh) -> None:
 
 def test_health_is_served(flights_mesh: RunningMesh) -> None:
     assert json.loads(grpcurl(flights_mesh, "grpc.health.v1.Health/Check"))["status"] == "SERVING"
+
+
+def test_a_models_own_service_is_found_by_reflection(flights_mesh: RunningMesh) -> None:
+    service = "predmesh.models.flight_delay.v1.FlightDelayService"
+    assert service in grpcurl(flights_mesh, "list").split()
+    assert "optional string carrier = 1" in grpcurl(flights_mesh, "describe", f"{service[:-18]}Inputs")
+    answer = json.loads(grpcurl(flights_mesh, f"{service}/Predict", data={"instance": FLIGHT}))
+    assert 0 < answer["prediction"]["late_probability"] < 1

@@ -47,9 +47,12 @@ class StoredBundle:
     stored_time: datetime
     """When it was stored, in UTC."""
 
-    def contract(self) -> bytes | None:
-        """A serialized FileDescriptorSet: its typed contract, behind all that it imports; None where it has none."""
-        path = self.folder / "compiled" / "contract.binpb"
+    def contract_file(self, name: str) -> bytes | None:
+        """A file of its typed contract, such as `contract.binpb`; None where it was stored without one.
+
+        That one is a serialized google.protobuf.FileDescriptorSet: the contract, behind all that it imports.
+        """
+        path = self.folder / "compiled" / name
         return path.read_bytes() if path.exists() else None
 
     def read_plan(self) -> "ReadPlan | None":

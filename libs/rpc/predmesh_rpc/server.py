@@ -24,7 +24,7 @@ from predmesh_rpc.health import Dependency, Health
 from predmesh_rpc.http_front import HttpFront
 from predmesh_rpc.logs import log_to
 from predmesh_rpc.metrics_http import metrics_served
-from predmesh_rpc.reflected import reflection_of
+from predmesh_rpc.reflected import Reflection
 from predmesh_rpc.settings import ServiceSettings, SettingsError, read
 from predmesh_rpc.table import GenericHandler, Limits, Registration, Table
 from predmesh_rpc.tracing import server_interceptors, traced
@@ -112,7 +112,8 @@ class Server:
     async def _listen(self) -> None:
         raw = RawHandlers()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, raw)
-        reflected = reflection_of((*self._names, "grpc.health.v1.Health", reflection.SERVICE_NAME))
+        fixed = (*self._names, "grpc.health.v1.Health", reflection.SERVICE_NAME)
+        reflected = Reflection(fixed, self._table.contracts)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflected, raw)
         self._grpc = grpc.aio.server(
             handlers=[WireHandlers(self._table, raw)],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from predmesh_rpc.edge import Method
 from predmesh_rpc.errors import InvalidInput, NotOffered, PredmeshError
@@ -74,6 +74,15 @@ class GenericHandler(Protocol):
         ...
 
 
+@runtime_checkable
+class Described(Protocol):
+    """A generic handler that can say which services it has just now."""
+
+    def contracts(self) -> Mapping[str, Any]:
+        """The descriptor pool of each service that it has, by the service's full name."""
+        ...
+
+
 class Table:
     """All methods of a server; stands in for a grpc server in ``add_XServicer_to_server``."""
 
@@ -109,6 +118,11 @@ class Table:
     def known(self, path: str) -> Entry | None:
         """The registered method of that path; None if there is none."""
         return self._entries.get(path)
+
+    def contracts(self) -> dict[str, Any]:
+        """The descriptor pools of the services that generic handlers have just now, by full name."""
+        described = [each for each in self._generic if isinstance(each, Described)]
+        return {service: pool for each in described for service, pool in each.contracts().items()}
 
     def looked_up(self, details: Any) -> Entry | None:
         """The method that a generic handler has for the call; None if none has.

@@ -20,14 +20,56 @@ def answer_document(answer: Answer, *, columns: bool, packed: bool = False) -> d
         if columns
         else {"predictions": answer.predictions}
     )
-    document = {
-        **rows,
+    document = {**rows, **_origin(answer), "predictionIds": answer.prediction_ids}
+    _add_worth(document, answer)
+    return document
+
+
+def typed_document(answer: Answer) -> dict[str, Any]:
+    """The JSON form of the typed PredictResponse of *answer*, which has one row."""
+    return {
+        "prediction": answer.predictions[0],
+        "predictionId": answer.prediction_ids[0],
+        "provenance": _provenance(answer),
+    }
+
+
+def typed_batch_document(answer: Answer) -> dict[str, Any]:
+    """The JSON form of the typed PredictBatchResponse of *answer*."""
+    return {
+        "predictions": answer.predictions,
+        "predictionIds": answer.prediction_ids,
+        "provenance": _provenance(answer),
+    }
+
+
+def typed_explained_document(answer: ExplainedAnswer) -> dict[str, Any]:
+    """The JSON form of the typed ExplainResponse of *answer*, which has one row."""
+    document: dict[str, Any] = {"prediction": typed_document(answer.prediction)}
+    if answer.rows:
+        document["explanation"] = _row(answer.rows[0])
+        _add_method(document, answer)
+    document["output"] = answer.output
+    return document
+
+
+def _provenance(answer: Answer) -> dict[str, Any]:
+    document: dict[str, Any] = _origin(answer)
+    _add_worth(document, answer)
+    return document
+
+
+def _origin(answer: Answer) -> dict[str, str]:
+    return {
         "model": answer.bundle.name,
         "modelVersion": answer.bundle.version,
         "bundleId": answer.bundle_id,
         "requestId": answer.request_id,
-        "predictionIds": answer.prediction_ids,
     }
+
+
+def _add_worth(document: dict[str, Any], answer: Answer) -> None:
+    """What was degraded, how long it took, how old what was read is."""
     if answer.degraded:
         document["degraded"] = [
             {"stage": each.stage, "policy": each.policy, "reason": each.reason, "detail": each.detail}
@@ -37,7 +79,11 @@ def answer_document(answer: Answer, *, columns: bool, packed: bool = False) -> d
     document["timings"] = [queued, *answer.once(__name__, _timings)]
     if read_age := answer.read_age_microseconds:
         document["featuresReadAge"] = duration_text(read_age)
-    return document
+
+
+def _add_method(document: dict[str, Any], answer: ExplainedAnswer) -> None:
+    document["method"] = explanation_pb.ExplanationMethod.Name(answer.method)  # type: ignore[arg-type]
+    document["space"] = explanation_pb.AttributionSpace.Name(answer.space)  # type: ignore[arg-type]
 
 
 def explained_document(answer: ExplainedAnswer, *, columns: bool, packed: bool = False) -> dict[str, Any]:
@@ -45,8 +91,7 @@ def explained_document(answer: ExplainedAnswer, *, columns: bool, packed: bool =
     document: dict[str, Any] = {"prediction": answer_document(answer.prediction, columns=columns, packed=packed)}
     if answer.rows:
         document["explanations"] = [_row(row) for row in answer.rows]
-        document["method"] = explanation_pb.ExplanationMethod.Name(answer.method)  # type: ignore[arg-type]
-        document["space"] = explanation_pb.AttributionSpace.Name(answer.space)  # type: ignore[arg-type]
+        _add_method(document, answer)
     document["output"] = answer.output
     return document
 

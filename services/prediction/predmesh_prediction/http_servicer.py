@@ -11,11 +11,20 @@ from predmesh.prediction.v1 import prediction_http_service_pb2 as pb
 from predmesh.prediction.v1.prediction_http_service_pb2_grpc import PredictionHttpServiceServicer
 from predmesh.type.v1 import frame_pb2
 from predmesh_rpc.context import header
+from predmesh_rpc.errors import FailedPrecondition
 
-from predmesh_prediction.answer_json import answer_document, explained_document
+from predmesh_prediction.answer_json import (
+    answer_document,
+    explained_document,
+    typed_batch_document,
+    typed_document,
+    typed_explained_document,
+)
 from predmesh_prediction.bodies import check_content_type, read_object
 from predmesh_prediction.home_page import ORIGIN, home_page
+from predmesh_prediction.inputs import MISSING
 from predmesh_prediction.messages import is_packed, read_columns
+from predmesh_prediction.one_row import ROW, of_one_row
 from predmesh_prediction.predicting import Predictor, Rows
 from predmesh_prediction.values import integer, kind
 from predmesh_prediction.violations import Violations
@@ -24,8 +33,24 @@ ORIGIN_HEADER = "x-predmesh-origin"
 """Host and port that the gateway was asked under; it overwrites what a client sends."""
 
 _PREDICT_KEYS = ("instances", "columns")
-_EXPLAIN_KEYS = (*_PREDICT_KEYS, "top", "output")
+_CHOICES = ("top", "output")
+_EXPLAIN_KEYS = (*_PREDICT_KEYS, *_CHOICES)
 _LARGEST_TOP = 2**32 - 1
+_Bodied = (
+    pb.PredictHttpRequest
+    | pb.ExplainHttpRequest
+    | pb.PredictTypedHttpRequest
+    | pb.PredictBatchTypedHttpRequest
+    | pb.ExplainTypedHttpRequest
+)
+
+CONTRACT_FILES = {
+    "contract.proto": "text/plain; charset=utf-8",
+    "contract.binpb": "application/octet-stream",
+    "openapi.json": "application/json",
+    "schema.json": "application/schema+json",
+}
+"""The files of a contract, each with its media type."""
 
 
 class PredictionHttpServicer(PredictionHttpServiceServicer):
@@ -51,6 +76,49 @@ class PredictionHttpServicer(PredictionHttpServiceServicer):
         answer = await self._predictor.explain(request.model, request.version, rows, output, top)
         return _json(explained_document(answer, columns=rows.columns is not None, packed=packed))
 
+    async def PredictTypedHttp(self, request: pb.PredictTypedHttpRequest, context: Any) -> httpbody_pb2.HttpBody:
+        """Predict the one row of a JSON body."""
+        self._predictor.catalogue.find(request.model, request.version)
+        rows = _row(_document(request, (ROW,)), request.model)
+        with of_one_row():
+            answer = await self._predictor.predict(request.model, request.version, rows)
+        return _json(typed_document(answer))
+
+    async def PredictBatchTypedHttp(
+        self, request: pb.PredictBatchTypedHttpRequest, context: Any
+    ) -> httpbody_pb2.HttpBody:
+        """Predict the rows of a JSON body."""
+        self._predictor.catalogue.find(request.model, request.version)
+        rows, _ = _rows(_document(request, ("instances",)), request.model)
+        return _json(typed_batch_document(await self._predictor.predict(request.model, request.version, rows)))
+
+    async def ExplainTypedHttp(self, request: pb.ExplainTypedHttpRequest, context: Any) -> httpbody_pb2.HttpBody:
+        """Predict the one row of a JSON body and say why."""
+        self._predictor.catalogue.find(request.model, request.version)
+        document = _document(request, (ROW, *_CHOICES))
+        top, output = _choices(document, request.model)
+        rows = _row(document, request.model)
+        with of_one_row():
+            answer = await self._predictor.explain(request.model, request.version, rows, output, top)
+        return _json(typed_explained_document(answer))
+
+    async def GetContractHttp(self, request: pb.GetContractHttpRequest, context: Any) -> httpbody_pb2.HttpBody:
+        """Give a file of a model's contract."""
+        stored = self._predictor.catalogue.find(request.model, request.version).stored
+        if request.file not in CONTRACT_FILES:
+            violations = Violations()
+            names = ", ".join(CONTRACT_FILES)
+            violations.unknown("file", f"is no file of a contract; there are {names}", request.file, CONTRACT_FILES)
+            violations.check(request.model)
+        content = stored.contract_file(request.file)
+        if content is None:
+            raise FailedPrecondition(
+                "ERROR_REASON_NOT_OFFERED",
+                f"model {request.model!r} was stored without a contract: deploy it again",
+                model=request.model,
+            )
+        return httpbody_pb2.HttpBody(content_type=CONTRACT_FILES[request.file], data=content)
+
     async def GetHomePage(self, request: pb.GetHomePageRequest, context: Any) -> httpbody_pb2.HttpBody:
         """Show what is served, with calls to paste."""
         models = [(live, served.stored) for live, served in self._predictor.catalogue.models()]
@@ -58,7 +126,7 @@ class PredictionHttpServicer(PredictionHttpServiceServicer):
         return httpbody_pb2.HttpBody(content_type="text/html; charset=utf-8", data=page.encode())
 
 
-def _document(request: pb.PredictHttpRequest | pb.ExplainHttpRequest, keys: tuple[str, ...]) -> dict[str, Any]:
+def _document(request: _Bodied, keys: tuple[str, ...]) -> dict[str, Any]:
     check_content_type(request.body.content_type)
     return read_object(request.body.data, keys, request.model)
 
@@ -80,6 +148,15 @@ def _rows(document: dict[str, Any], model: str) -> tuple[Rows, bool]:
         violations.add("columns", f"must be a Frame in JSON: {error}"[:400])
         violations.check(model)
     return Rows(instances, read_columns(message, model)), is_packed(message)
+
+
+def _row(document: dict[str, Any], model: str) -> Rows:
+    """The only row of a body."""
+    if ROW not in document:
+        violations = Violations()
+        violations.add(ROW, MISSING)
+        violations.check(model)
+    return Rows([document[ROW]])
 
 
 def _choices(document: dict[str, Any], model: str) -> tuple[int, str]:

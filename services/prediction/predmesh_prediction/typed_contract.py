@@ -57,7 +57,7 @@ class TypedContract:
 
 def typed_contract(stored: StoredBundle) -> TypedContract | None:
     """The contract of a stored bundle; None where it was stored without one."""
-    files = stored.contract()
+    files = stored.contract_file("contract.binpb")
     return None if files is None else TypedContract(descriptor_pb2.FileDescriptorSet.FromString(files), stored.bundle)
 
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import AsyncIterator, Mapping
 from functools import cached_property
 from typing import Any
 
 import grpc
 from predmesh_rpc import context as ambient
-from predmesh_rpc.errors import InvalidInput
 
 from predmesh_prediction.answer_protos import explained_row, provenance_bytes
 from predmesh_prediction.answers import Answer
+from predmesh_prediction.inputs import MISSING
+from predmesh_prediction.one_row import ROW, of_one_row
 from predmesh_prediction.pipeline import in_order
 from predmesh_prediction.predicting import Predictor, Rows
 from predmesh_prediction.stream_errors import stream_error
 from predmesh_prediction.typed_contract import TypedContract
 from predmesh_prediction.validation import check_bytes, check_row_count
 from predmesh_prediction.violations import Violations
-
-_FIRST, _ONLY = "instances[0]", "instance"
 
 
 class TypedService:
@@ -75,7 +72,7 @@ class TypedService:
 
     async def _explain(self, request: Any, context: Any) -> Any:
         rows = self._only(request)
-        with _of_one_row():
+        with of_one_row():
             answer = await self._predictor.explain(self._model, self._version, rows, request.output, request.top)
         response = self.contract.message("ExplainResponse")(
             prediction=self._told(answer.prediction), method=answer.method, space=answer.space, output=answer.output
@@ -95,16 +92,16 @@ class TypedService:
 
     async def _predicted(self, request: Any, request_id: str) -> Any:
         rows = self._only(request)
-        with _of_one_row():
+        with of_one_row():
             answer = await self._predictor.predict(self._model, self._version, rows, request_id)
         return self._told(answer)
 
     def _only(self, request: Any) -> Rows:
         """The one row of *request*."""
         check_bytes(request.ByteSize())
-        if not request.HasField(_ONLY):
+        if not request.HasField(ROW):
             violations = Violations()
-            violations.add(_ONLY, "is required and missing")
+            violations.add(ROW, MISSING)
             violations.check(self._model)
         return Rows([self.contract.row(request.instance)])
 
@@ -116,15 +113,3 @@ class TypedService:
 
     def _outputs(self, answer: Answer) -> list[Any]:
         return [self.contract.outputs(record) for record in answer.predictions]
-
-
-@contextmanager
-def _of_one_row() -> Iterator[None]:
-    """Lets what is wrong with the first of several rows be said of the only one."""
-    try:
-        yield
-    except InvalidInput as error:
-        violations = [replace(each, field=each.field.replace(_FIRST, _ONLY, 1)) for each in error.violations]
-        told = InvalidInput(error.reason, error.message.replace(_FIRST, _ONLY, 1), violations)
-        told.metadata |= error.metadata
-        raise told from None

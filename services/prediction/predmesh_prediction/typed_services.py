@@ -38,6 +38,11 @@ class TypedServices:
         typed = self._typed(served)
         return typed.handlers.get(path["method"]) if typed and typed.contract.service == path["service"] else None
 
+    def contracts(self) -> dict[str, Any]:
+        """The descriptor pools of the services of live models, by full name; what reflection shows."""
+        models = [served.contract for _, served in self._predictor.catalogue.models()]
+        return {contract.service: contract.pool for contract in models if contract is not None}
+
     def _typed(self, served: Served) -> TypedService | None:
         catalogue = self._predictor.catalogue
         if self._generation is not catalogue.generation:

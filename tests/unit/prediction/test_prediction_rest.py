@@ -7,7 +7,7 @@ import numpy as np
 import orjson
 import pytest
 from google.api import httpbody_pb2
-from google.protobuf import json_format
+from google.protobuf import descriptor_pb2, json_format
 from google.rpc import error_details_pb2, status_pb2
 from predmesh.prediction.v1 import prediction_http_service_pb2 as http_pb
 from predmesh.prediction.v1 import prediction_service_pb2 as pb
@@ -227,3 +227,81 @@ async def test_the_home_page_of_an_empty_mesh_says_how_to_begin(mesh: Mesh) -> N
     await mesh.deploy()
     page = await mesh.http.GetHomePage(http_pb.GetHomePageRequest())
     assert b"predmesh deploy" in page.data
+
+
+async def typed(mesh: Mesh, method: str, document: Any, model: str = "flight-delay") -> dict[str, Any]:
+    asks = {"Predict": http_pb.PredictTypedHttpRequest, "PredictBatch": http_pb.PredictBatchTypedHttpRequest}
+    ask = asks.get(method, http_pb.ExplainTypedHttpRequest)
+    call = getattr(mesh.http, f"{method}TypedHttp")
+    return dict(orjson.loads((await call(ask(model=model, version="1", body=body(document)), metadata=ID)).data))
+
+
+def parted(document: dict[str, Any]) -> dict[str, Any]:
+    """A generic document in the parts of a typed one; timings, which differ, by stage alone."""
+    about = {key: document.pop(key) for key in ("model", "modelVersion", "bundleId", "requestId")}
+    return document | {"provenance": about | {"timings": [each["stage"] for each in document.pop("timings")]}}
+
+
+def staged(document: dict[str, Any]) -> dict[str, Any]:
+    about = document["provenance"]
+    return document | {"provenance": about | {"timings": [each["stage"] for each in about["timings"]]}}
+
+
+async def test_typed_rows_get_what_generic_ones_get(mesh: Mesh) -> None:
+    known = parted(await post(mesh, {"instances": [FLIGHT, FLIGHT]}))
+    assert staged(await typed(mesh, "PredictBatch", {"instances": [FLIGHT, FLIGHT]})) == known
+    known = parted(await post(mesh, {"instances": [FLIGHT]}))
+    known |= {"prediction": known.pop("predictions")[0], "predictionId": known.pop("predictionIds")[0]}
+    assert staged(await typed(mesh, "Predict", {"instance": FLIGHT})) == known
+
+
+async def test_a_typed_explanation_is_the_generic_one(mesh: Mesh) -> None:
+    request = http_pb.ExplainHttpRequest(model="flight-delay", body=body({"instances": [FLIGHT], "top": 2}))
+    known = orjson.loads((await mesh.http.ExplainHttp(request, metadata=ID)).data)
+    answer = await typed(mesh, "Explain", {"instance": FLIGHT, "top": 2})
+    assert answer["explanation"] == known["explanations"][0]
+    assert {key: answer[key] for key in ("method", "space", "output")} == {
+        key: known[key] for key in ("method", "space", "output")
+    }
+    assert answer["prediction"]["prediction"] == known["prediction"]["predictions"][0]
+
+
+@pytest.mark.parametrize(
+    ("document", "field", "text"),
+    [
+        ({}, "instance", "is required and missing"),
+        ({"instance": None}, "instance", "must be an object from input name to value, not null"),
+        ({"instances": [FLIGHT]}, "instances", "did you mean 'instance'?"),
+        ({"instance": FLIGHT | {"carier": "AA"}}, "instance.carier", "did you mean 'carrier'?"),
+        ({"instance": FLIGHT | {"carrier": "AAA"}}, "instance.carrier", "did you mean 'AA'?"),
+    ],
+)
+async def test_a_typed_body_is_read_strictly(mesh: Mesh, document: Any, field: str, text: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await typed(mesh, "Predict", document)
+    status = status_of(caught.value)
+    assert status is not None
+    details = error_details_pb2.BadRequest()
+    assert any(each.Unpack(details) for each in status.details)
+    assert details.field_violations[0].field == field
+    assert text in details.field_violations[0].description
+
+
+async def contract_file(mesh: Mesh, file: str) -> httpbody_pb2.HttpBody:
+    request = http_pb.GetContractHttpRequest(model="flight-delay", version="1", file=file)
+    answer: httpbody_pb2.HttpBody = await mesh.http.GetContractHttp(request)
+    return answer
+
+
+async def test_the_files_of_a_contract_are_given(mesh: Mesh) -> None:
+    answer = await contract_file(mesh, "contract.binpb")
+    assert answer.content_type == "application/octet-stream"
+    files = descriptor_pb2.FileDescriptorSet.FromString(answer.data)
+    assert files.file[-1].package == "predmesh.models.flight_delay.v1"
+
+
+async def test_a_file_that_no_contract_has_is_refused(mesh: Mesh) -> None:
+    with pytest.raises(grpc.aio.AioRpcError, match=r"did you mean 'openapi\.json'\?"):
+        await contract_file(mesh, "openapi.jsn")
+    with pytest.raises(grpc.aio.AioRpcError, match="deploy it again"):
+        await contract_file(mesh, "openapi.json")
