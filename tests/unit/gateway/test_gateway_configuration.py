@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from google.api import annotations_pb2
 from predmesh.prediction.v1 import open_inference_http_service_pb2, prediction_http_service_pb2, prediction_service_pb2
 from predmesh_gateway.bootstrap import bootstrap, to_yaml
 from predmesh_gateway.clusters import clusters, prediction_cluster, prediction_http_cluster
 from predmesh_gateway.envoy_types import address, seconds
 from predmesh_gateway.filters import SERVICES, http_filters, transcoder
 from predmesh_gateway.listener import connection_manager, listener
-from predmesh_gateway.routes import GRPC_ITSELF, POSTED, STREAMS, routes
+from predmesh_gateway.routes import AS_IT_CAME, GRPC_ITSELF, POSTED, STREAMS, routes
 from predmesh_gateway.settings import Settings, contract_descriptors
 from tritonclient.grpc import service_pb2
 
@@ -184,6 +186,18 @@ def test_every_stream_of_the_contracts_is_known_as_one():
 def test_a_posted_call_goes_to_the_front_by_its_rest_path():
     assert posted(HTTP)["route"]["cluster"] == "prediction_http"
     assert posted(HTTP)["match"]["headers"] == [{"name": ":method", "string_match": {"exact": "POST"}}]
+
+
+def test_every_path_of_the_open_inference_protocol_goes_to_the_front_by_its_verb():
+    service = open_inference_http_service_pb2.DESCRIPTOR.services_by_name["OpenInferenceHttpService"]
+    for method in service.methods:
+        rule = method.GetOptions().Extensions[annotations_pb2.http]
+        for binding in (rule, *rule.additional_bindings):
+            verb = binding.WhichOneof("pattern")
+            template = re.sub(r"\{\w+\}", "m", getattr(binding, verb))
+            path = re.sub(r"\{\w+=([^}]+)\}", r"\1", template).replace("**", "a/b")
+            verbs = [verbs for pattern, verbs in AS_IT_CAME.items() if re.fullmatch(pattern, path)]
+            assert len(verbs) == 1 and verb.upper() in verbs[0], path
 
 
 def test_calls_to_the_front_are_buffered_up_to_the_largest_body_and_not_transcoded():
