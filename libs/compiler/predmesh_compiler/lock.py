@@ -57,14 +57,15 @@ class Lock:
 
     def to_yaml(self) -> str:
         """What the file says: in order of the numbers, so that the order in the bundle changes nothing."""
-        document: dict[str, Any] = {}
-        for side in ("inputs", "outputs"):
-            numbers: Numbers = getattr(self, side)
-            values: Mapping[str, Numbers] = getattr(self, f"{side[:-1]}_values")
-            document[side] = _written(numbers)
-            if values:
-                document[f"{side[:-1]}_values"] = {name: _written(values[name]) for name in sorted(values)}
-        return _HEAD + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=10_000)
+        document: dict[str, Any] = {"inputs": _written(self.inputs), "outputs": _written(self.outputs)}
+        texts: list[str] = []
+        for key, enums in (("input_values", self.input_values), ("output_values", self.output_values)):
+            if enums:
+                document[key] = {name: _written(enums[name]) for name in sorted(enums)}
+            texts += [text for each in enums.values() for text in (*each.used, *each.gone)]
+        # PyYAML writes some line ends that it then reads as spaces, unless it escapes all that is no ASCII.
+        plain = all(map(str.isprintable, texts))
+        return _HEAD + yaml.safe_dump(document, sort_keys=False, allow_unicode=plain, width=10_000)
 
 
 def read_lock(folder: Path) -> Lock:
