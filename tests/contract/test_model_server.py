@@ -68,8 +68,10 @@ async def served(request: pytest.FixtureRequest, examples: dict[str, Example]) -
     async with AsyncExitStack() as stack:
         if request.param == "triton":
             running = request.getfixturevalue("triton")
-            channel: Any = await stack.enter_async_context(connect(running.address))
-            server: Any = TritonServer(channel, running.address, Repository(running.repository), TritonLimits())
+            agents = await stack.enter_async_context(connect(running.address))
+            server: Any = TritonServer(agents, running.address, Repository(running.repository), TritonLimits())
+            # As prediction asks it.
+            channel: Any = await stack.enter_async_context(connect(f"h2+{running.address}"))
         else:
             server = LocalServer()
             stack.callback(server.close)

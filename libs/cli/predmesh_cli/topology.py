@@ -234,7 +234,7 @@ def _knows(mesh: Mesh, name: str) -> Mapping[str, str]:
         },
         "prediction": {
             "PREDMESH_TRITON_ADDRESS": triton,
-            "PREDICTION_TRITON_ADDRESS": triton,
+            "PREDICTION_TRITON_ADDRESS": f"h2+{triton}",
             # For bundles whose features are looked up in process; it writes none.
             "PREDMESH_REDIS_URL": redis_url(mesh, "features"),
             **{f"PREDICTION_{stage.upper()}_ADDRESS": _stage(mesh, stage) for stage in _STAGES},

@@ -169,7 +169,7 @@ async def running_mesh(
         store: bundles and generations.
         redis_url: the online store; without one, a lookup fails as it does when Redis is down.
         transport: how the services reach one another.
-        triton_address: a Triton to run models on; in this process by default.
+        triton_address: a Triton to run models on, ``unix:/path``; in this process by default.
         triton_repository: that Triton's model repository.
         drain_seconds: how long a bundle stays loaded after the routes left it.
         settings: further settings by service, e.g. ``{"prediction": {"batches_in_flight": 2}}``.
@@ -217,7 +217,7 @@ class _Opening:
     async def prediction(self, triton_address: str) -> None:
         channels: dict[Stage, Channel] = {stage: self.mesh.channels[stage] for stage in get_args(Stage)}
         if triton_address != IN_PROCESS:
-            channels["inference"] = await self._stack.enter_async_context(connect(triton_address))
+            channels["inference"] = await self._stack.enter_async_context(connect(f"h2+{triton_address}"))
         settings = self._made(predmesh_prediction.settings.Settings, "prediction")
         service = await self._stack.enter_async_context(
             predmesh_prediction.wiring.open_service(

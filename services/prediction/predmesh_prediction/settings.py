@@ -20,7 +20,7 @@ class Settings(ServiceSettings):
     """Where the explanation service listens."""
 
     triton_address: str = "127.0.0.1:8001"
-    """Where the model server speaks the Open Inference Protocol over gRPC."""
+    """Where the model server speaks the Open Inference Protocol over gRPC; on this machine best ``h2+unix:/path``."""
 
     features_remote: str = ""
     """Features elsewhere, for bundles that say ``remote``: ``host:port``, or several ``ip:port`` with commas."""

@@ -83,7 +83,7 @@ def test_services_listen_where_the_others_look(programs: dict[str, Program]) -> 
         front = programs[stage].environment[f"{stage.upper()}_HTTP_ADDRESS"]
         assert prediction[f"PREDICTION_{stage.upper()}_ADDRESS"] == f"http+{front}"
     assert prediction["PREDICTION_EXPLANATION_ADDRESS"] == programs["explanation"].environment["EXPLANATION_ADDRESS"]
-    assert prediction["PREDICTION_TRITON_ADDRESS"] == programs["triton"].address
+    assert prediction["PREDICTION_TRITON_ADDRESS"] == f"h2+{programs['triton'].address}"
 
 
 def test_the_gateway_calls_both_fronts_of_prediction(mesh: Mesh) -> None:
