@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from predmesh_bundle.plan_cache import keep, kept, kept_path
 from predmesh_bundle.read_plan import ReadPlan, ReadPlanError
 
 
@@ -22,6 +23,8 @@ def compile_read_plan(
     repo: Path, service: str, defaults: Mapping[str, Any] | None = None, *, timeout_seconds: float = 120
 ) -> ReadPlan:
     """The read plan of feature service *service* as defined in the Feast repository *repo*.
+
+    What Feast made of the same files before is used again, so that definitions must not depend on anything else.
 
     Args:
         repo: folder with ``feature_store.yaml`` and the definitions.
@@ -32,6 +35,17 @@ def compile_read_plan(
     Raises:
         ReadPlanError: the definitions do not load, or hold something that cannot be served; names feature and view.
     """
+    path = kept_path(repo, service)
+    text = kept(path)
+    if text is None:
+        answer = _read(repo, service, timeout_seconds)
+        keep(path, answer)
+        text = answer["plan"]
+    return ReadPlan.from_json(text).with_defaults(defaults or {})
+
+
+def _read(repo: Path, service: str, timeout_seconds: float) -> dict[str, Any]:
+    """What `predmesh_bundle.feast_process` answers."""
     with tempfile.TemporaryDirectory(prefix="predmesh-feast-") as scratch:
         answer = Path(scratch) / "answer.json"
         command = [sys.executable, "-m", "predmesh_bundle.feast_process", str(repo.resolve()), service, str(answer)]
@@ -43,10 +57,10 @@ def compile_read_plan(
             raise ReadPlanError([f"the definitions in {repo} took longer than {timeout_seconds:g} s to load"]) from None
         if not answer.exists():
             raise ReadPlanError([f"Feast could not load {repo}: {_last_line(done.stderr)}"])
-        document = json.loads(answer.read_text())
+        document: dict[str, Any] = json.loads(answer.read_text())
     if "problems" in document:
         raise ReadPlanError(document["problems"])
-    return ReadPlan.from_json(document["plan"]).with_defaults(defaults or {})
+    return document
 
 
 def _environment() -> dict[str, str]:

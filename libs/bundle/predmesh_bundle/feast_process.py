@@ -26,12 +26,23 @@ def _as_it_is(target: Any = None, **_: Any) -> Any:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the answer for a service of a repository: the plan, or the problems."""
+    """Write the answer for a service of a repository: the plan, and code of it that lies elsewhere; or the problems."""
     repo, service, answer = arguments
     spare_type_checks()
     from predmesh_bundle.feast_definitions import read
 
-    Path(answer).write_text(json.dumps(read(Path(repo), service)))
+    found = read(Path(repo), service) | {"outside": _outside(Path(repo))}
+    Path(answer).write_text(json.dumps(found))
+
+
+def _outside(repo: Path) -> list[str]:
+    """Files of imported modules that are neither in *repo* nor installed, nor ours."""
+    known = [repo, Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2]]
+    roots = [root.resolve() for root in known]
+    files = [
+        Path(file).resolve() for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))
+    ]
+    return sorted(str(file) for file in files if not any(file.is_relative_to(root) for root in roots))
 
 
 if __name__ == "__main__":
