@@ -1,10 +1,11 @@
 """What Feast made of definitions is used again as long as they are the same."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
-from predmesh_bundle import feast_compiler, plan_cache
+from predmesh_bundle import plan_cache
 from predmesh_bundle.feast_compiler import compile_read_plan
 
 REPO = Path(__file__).parent / "features_repo"
@@ -21,7 +22,7 @@ def without_feast(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object, **__: object) -> None:
         raise AssertionError("Feast was started")
 
-    monkeypatch.setattr(feast_compiler.subprocess, "run", refused)
+    monkeypatch.setattr(subprocess, "run", refused)
 
 
 def test_the_same_definitions_are_read_once(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
