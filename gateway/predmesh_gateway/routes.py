@@ -13,11 +13,17 @@ TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 BUFFER = "envoy.filters.http.buffer"
 STREAMS = (
     "/predmesh.prediction.v1.PredictionService/StreamPredict",
+    "/predmesh.prediction.v1.PredictionHttpService/StreamPredictHttp",
+    "/predmesh.prediction.v1.PredictionHttpService/StreamPredictTypedHttp",
     "/inference.GRPCInferenceService/ModelStreamInfer",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     "/grpc.health.v1.Health/Watch",
 )
+TYPED_STREAMS = "/predmesh[.]models[.].+/StreamPredict"
+"""The streams of the models' own services."""
+STREAMED = "/v1/models/.+:streamPredict"
+"""REST paths that are answered by a stream, which are transcoded."""
 HOME_PAGE = "/predmesh.prediction.v1.PredictionHttpService/GetHomePage"
 GRPC_ITSELF = "/grpc."
 """Health and reflection, which grpcio alone answers."""
@@ -51,7 +57,8 @@ def routes(settings: Settings) -> list[Json]:
     A transcoded call is matched twice: by its REST path, then by the gRPC path it became.
     """
     called = {"headers": [_content_type("application/grpc")]}  # gRPC-Web as well
-    streams = [{"match": {"path": path, **called}, "route": stream_action(settings)} for path in STREAMS]
+    paths: list[Json] = [*({"path": path} for path in STREAMS), {"safe_regex": {"regex": TYPED_STREAMS}}]
+    streams = [{"match": {**path, **called}, "route": stream_action(settings)} for path in paths]
     own = {"match": {"prefix": GRPC_ITSELF, **called}, "route": unary_action(settings, CLUSTER)}
     home = {"match": {"path": HOME_PAGE}, **_unary(settings), "request_headers_to_add": [_ORIGIN]}
     unary = {"match": {"prefix": "/", **called}, **_unary(settings)}
@@ -59,6 +66,7 @@ def routes(settings: Settings) -> list[Json]:
     not_grpc = [_refuse({"prefix": prefix}, status=415) for prefix in GRPC_PREFIXES]
     rest = [
         *(route for path, verbs in AS_IT_CAME.items() for route in _rest(path, verbs, as_it_came(settings))),
+        *_rest(STREAMED, ("POST",), {"route": stream_action(settings)}),
         *_rest(READ, ("GET",), {"route": unary_action(settings)}),
     ]
     return [*streams, own, home, unary, *preflights, *not_grpc, *rest]

@@ -1,4 +1,4 @@
-"""REST paths of methods that carry google.api.http and speak google.api.HttpBody; everything else Envoy transcodes."""
+"""REST paths of unary methods that carry google.api.http and speak google.api.HttpBody; all else Envoy transcodes."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class RestPath:
 
 
 class RestPaths:
-    """The REST paths of the methods of *services*, by full name, whose answer is an HttpBody."""
+    """The REST paths of the methods of *services*, by full name, whose answer is one HttpBody."""
 
     def __init__(self, services: Iterable[str]) -> None:
         self._by_head: dict[tuple[str, str], list[RestPath]] = {}
@@ -92,7 +92,9 @@ def _methods(service: str) -> Iterator[MethodDescriptor]:
         found = Default().FindServiceByName(service)  # type: ignore[no-untyped-call]
     except KeyError:
         return
-    yield from (method for method in found.methods if method.output_type.full_name == _BODY)
+    yield from (
+        method for method in found.methods if method.output_type.full_name == _BODY and not method.server_streaming
+    )
 
 
 def _paths(method: MethodDescriptor) -> Iterator[tuple[str, RestPath]]:

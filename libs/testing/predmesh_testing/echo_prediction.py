@@ -123,6 +123,15 @@ class PredictionHttp(http_grpc.PredictionHttpServiceServicer):
         await self._demands.meet(request.model, context)
         return _described(request, self._demands)
 
+    async def StreamPredictHttp(
+        self, request: http_pb.StreamPredictHttpRequest, context: Any
+    ) -> AsyncIterator[httpbody_pb2.HttpBody]:
+        """A line, and the body's length, hash and type once the demands are met."""
+        yield httpbody_pb2.HttpBody(content_type="application/x-ndjson", data=b'{"index":0}\n')
+        await self._demands.meet(request.model, context)
+        described = _described(request, self._demands)
+        yield httpbody_pb2.HttpBody(content_type="application/x-ndjson", data=described.data + b"\n")
+
     async def GetHomePage(self, request: http_pb.GetHomePageRequest, context: Any) -> httpbody_pb2.HttpBody:
         """A page."""
         return httpbody_pb2.HttpBody(content_type="text/html; charset=utf-8", data=b"<h1>Predmesh</h1>")

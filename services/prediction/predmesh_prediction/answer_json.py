@@ -13,7 +13,7 @@ from predmesh_prediction.answers import Answer
 from predmesh_prediction.explaining import ExplainedAnswer, RowExplained
 
 
-def answer_document(answer: Answer, *, columns: bool, packed: bool = False) -> dict[str, Any]:
+def answer_document(answer: Answer, *, columns: bool = False, packed: bool = False) -> dict[str, Any]:
     """The JSON form of the PredictResponse of *answer*."""
     rows = (
         {"columns": json_format.MessageToDict(frame_to_proto(answer.columns, readable=not packed))}

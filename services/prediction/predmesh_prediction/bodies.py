@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -13,20 +13,32 @@ from predmesh_prediction.validation import check_bytes
 from predmesh_prediction.values import kind
 from predmesh_prediction.violations import Violations
 
-_JSON = "application/json"
+JSON = "application/json"
+"""Content type of a body that is one JSON document."""
+
+LINES = "application/x-ndjson"
+"""Content type of a body that is one JSON document a line."""
+
 _DEEPEST = 253
 """Levels that orjson writes; it reads a few more."""
 
 
-def check_content_type(content_type: str) -> None:
-    """Raise InvalidInput unless the body is JSON, or does not say what it is."""
-    if content_type and content_type.partition(";")[0].strip().lower() != _JSON:
+def check_content_type(content_type: str, *more: str) -> None:
+    """Raise InvalidInput unless the body is JSON, or of *more* types, or does not say what it is."""
+    accepted = (JSON, *more)
+    if content_type and media_type(content_type) not in accepted:
+        wanted = " or ".join(f"`Content-Type: {each}`" for each in accepted)
         raise InvalidInput(
             "ERROR_REASON_CONTENT_TYPE",
-            f"the content type is {content_type[:80]!r}: send JSON, with `Content-Type: {_JSON}`",
+            f"the content type is {content_type[:80]!r}: send JSON, with {wanted}",
             contentType=content_type[:80],
-            accepted=_JSON,
+            accepted=", ".join(accepted),
         )
+
+
+def media_type(text: str) -> str:
+    """The media type at the head of a content type or a media range, without its parameters."""
+    return text.partition(";")[0].strip().lower()
 
 
 def read_object(body: bytes, keys: Collection[str], model: str) -> dict[str, Any]:
@@ -41,15 +53,7 @@ def read_object(body: bytes, keys: Collection[str], model: str) -> dict[str, Any
     if not isinstance(document, dict):
         violations.add("body", f'must be a JSON object such as {{"instances": [{{…}}]}}, not {kind(document)}')
         violations.check(model)
-    try:
-        written = orjson.dumps(document)
-    except orjson.JSONEncodeError:
-        raise InvalidInput(
-            "ERROR_REASON_MALFORMED_BODY", f"the body is nested deeper than {_DEEPEST} arrays and objects"
-        ) from None
-    if _may_hold_duplicates(body, written):
-        for path in _duplicates(body):
-            violations.add(path, "is there twice in one object: send it once")
+    _check_keys(body, document, "", violations)
     for key in document:
         if key not in keys:
             violations.unknown(key[:80], f"is no key of this request; there are {', '.join(keys)}", key, keys)
@@ -57,11 +61,51 @@ def read_object(body: bytes, keys: Collection[str], model: str) -> dict[str, Any
     return document  # type: ignore[no-any-return]
 
 
-def _parsed(body: bytes) -> Any:
+def read_line(line: bytes, number: int, place: str, model: str) -> Any:
+    """The JSON value that is one *line* of a body, counted from 1, and is called *place*.
+
+    Raises:
+        InvalidInput: it is no JSON, or an object in it names a key twice.
+    """
+    value = _parsed(line, number)
+    violations = Violations()
+    _check_keys(line, value, place, violations)
+    violations.check(model)
+    return value
+
+
+def read_instances(document: Mapping[str, Any], model: str) -> list[Any] | None:
+    """The rows that *document* brings as objects; None where it brings none.
+
+    Raises:
+        InvalidInput: they are no array.
+    """
+    instances = document.get("instances")
+    if instances is not None and not isinstance(instances, list):
+        violations = Violations()
+        violations.add("instances", f"must be an array of objects, not {kind(instances)}")
+        violations.check(model)
+    return instances
+
+
+def _check_keys(body: bytes, document: Any, at: str, violations: Violations) -> None:
+    """Note the keys that *body*, which says *document*, names twice in one object; *at* is where it stands."""
+    try:
+        written = orjson.dumps(document)
+    except orjson.JSONEncodeError:
+        raise InvalidInput(
+            "ERROR_REASON_MALFORMED_BODY", f"the body is nested deeper than {_DEEPEST} arrays and objects"
+        ) from None
+    if _may_hold_duplicates(body, written):
+        for path in _duplicates(body, at):
+            violations.add(path, "is there twice in one object: send it once")
+
+
+def _parsed(body: bytes, first_line: int = 1) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
+        where = f"line {error.lineno + first_line - 1}, column {error.colno}"
         raise InvalidInput(
             "ERROR_REASON_MALFORMED_BODY", f"the body is no JSON: {error.msg} ({where})", position=where
         ) from None
@@ -90,8 +134,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return plain if len(plain) == len(pairs) else _Twice(pairs)
 
 
-def _duplicates(body: bytes) -> Iterator[str]:
-    return _paths(json.loads(body, object_pairs_hook=_object), "")
+def _duplicates(body: bytes, at: str) -> Iterator[str]:
+    return _paths(json.loads(body, object_pairs_hook=_object), at)
 
 
 def _paths(value: Any, at: str) -> Iterator[str]:

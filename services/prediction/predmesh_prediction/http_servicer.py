@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import orjson
@@ -20,8 +22,9 @@ from predmesh_prediction.answer_json import (
     typed_document,
     typed_explained_document,
 )
-from predmesh_prediction.bodies import check_content_type, read_object
+from predmesh_prediction.bodies import check_content_type, read_instances, read_object
 from predmesh_prediction.home_page import ORIGIN, home_page
+from predmesh_prediction.http_streams import HttpStreams
 from predmesh_prediction.inputs import MISSING
 from predmesh_prediction.messages import is_packed, read_columns
 from predmesh_prediction.one_row import ROW, of_one_row
@@ -56,8 +59,9 @@ CONTRACT_FILES = {
 class PredictionHttpServicer(PredictionHttpServiceServicer):
     """Serves predictions and explanations as JSON, and the home page."""
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predictor, *, stream_window: int) -> None:
         self._predictor = predictor
+        self._streams = HttpStreams(predictor, window=stream_window)
 
     async def PredictHttp(self, request: pb.PredictHttpRequest, context: Any) -> httpbody_pb2.HttpBody:
         """Predict the rows of a JSON body."""
@@ -76,6 +80,14 @@ class PredictionHttpServicer(PredictionHttpServiceServicer):
         answer = await self._predictor.explain(request.model, request.version, rows, output, top)
         return _json(explained_document(answer, columns=rows.columns is not None, packed=packed))
 
+    async def StreamPredictHttp(
+        self, request: pb.StreamPredictHttpRequest, context: Any
+    ) -> AsyncGenerator[httpbody_pb2.HttpBody, None]:
+        """Predict the rows of a body one by one."""
+        async with aclosing(self._streams.answers(request, answer_document)) as parts:
+            async for part in parts:
+                yield part
+
     async def PredictTypedHttp(self, request: pb.PredictTypedHttpRequest, context: Any) -> httpbody_pb2.HttpBody:
         """Predict the one row of a JSON body."""
         self._predictor.catalogue.find(request.model, request.version)
@@ -91,6 +103,14 @@ class PredictionHttpServicer(PredictionHttpServiceServicer):
         self._predictor.catalogue.find(request.model, request.version)
         rows, _ = _rows(_document(request, ("instances",)), request.model)
         return _json(typed_batch_document(await self._predictor.predict(request.model, request.version, rows)))
+
+    async def StreamPredictTypedHttp(
+        self, request: pb.StreamPredictTypedHttpRequest, context: Any
+    ) -> AsyncGenerator[httpbody_pb2.HttpBody, None]:
+        """Predict the rows of a body one by one."""
+        async with aclosing(self._streams.answers(request, typed_document)) as parts:
+            async for part in parts:
+                yield part
 
     async def ExplainTypedHttp(self, request: pb.ExplainTypedHttpRequest, context: Any) -> httpbody_pb2.HttpBody:
         """Predict the one row of a JSON body and say why."""
@@ -133,11 +153,7 @@ def _document(request: _Bodied, keys: tuple[str, ...]) -> dict[str, Any]:
 
 def _rows(document: dict[str, Any], model: str) -> tuple[Rows, bool]:
     """The rows of a body, and whether they came packed."""
-    instances, columns = document.get("instances"), document.get("columns")
-    if instances is not None and not isinstance(instances, list):
-        violations = Violations()
-        violations.add("instances", f"must be an array of objects, not {kind(instances)}")
-        violations.check(model)
+    instances, columns = read_instances(document, model), document.get("columns")
     if columns is None:
         return Rows(instances), False
     message = frame_pb2.Frame()

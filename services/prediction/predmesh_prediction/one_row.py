@@ -15,12 +15,12 @@ _FIRST = "instances[0]"
 
 
 @contextmanager
-def of_one_row() -> Iterator[None]:
-    """Lets what is wrong with the first of several rows be said of the only one."""
+def of_one_row(place: str = ROW) -> Iterator[None]:
+    """Lets what is wrong with the first of several rows be said of the only one, which is called *place*."""
     try:
         yield
     except InvalidInput as error:
-        violations = [replace(each, field=each.field.replace(_FIRST, ROW, 1)) for each in error.violations]
-        told = InvalidInput(error.reason, error.message.replace(_FIRST, ROW, 1), violations)
+        violations = [replace(each, field=each.field.replace(_FIRST, place, 1)) for each in error.violations]
+        told = InvalidInput(error.reason, error.message.replace(_FIRST, place, 1), violations)
         told.metadata |= error.metadata
         raise told from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
@@ -12,7 +12,7 @@ _Result = TypeVar("_Result")
 
 async def in_order(
     items: AsyncIterable[_Item], work: Callable[[int, _Item], Awaitable[_Result]], *, window: int
-) -> AsyncIterator[_Result]:
+) -> AsyncGenerator[_Result, None]:
     """The result of *work* on each item and its index, in order; at most *window* are under way or wait to be taken."""
     room = asyncio.Semaphore(window)
     begun: asyncio.Queue[asyncio.Task[_Result] | None] = asyncio.Queue()

@@ -145,6 +145,15 @@ def check_row_count(rows: int, place: str) -> None:
         raise InvalidInput(TOO_LARGE, f"{place}: {text}", [Violation(place, text)], rows=str(rows), limitRows=str(ROWS))
 
 
+def check_some_rows(rows: int, place: str, model: str) -> None:
+    """Raise InvalidInput when a request brings no rows, or too many."""
+    violations = Violations()
+    if rows == 0:
+        violations.add(place, f"is empty; bring 1 to {ROWS} rows")
+    violations.check(model)
+    check_row_count(rows, place)
+
+
 def _check_rows(rows: int, place: str, violations: Violations) -> None:
     if rows == 0:
         violations.add(place, f"is empty; bring 1 to {ROWS} rows, as instances or as columns")

@@ -71,7 +71,10 @@ def _servicers(predictor: Predictor, settings: Settings) -> list[Registration]:
     prediction = PredictionServicer(predictor, stream_window=settings.stream_window)
     return [
         (add_PredictionServiceServicer_to_server, prediction),
-        (add_PredictionHttpServiceServicer_to_server, PredictionHttpServicer(predictor)),
+        (
+            add_PredictionHttpServiceServicer_to_server,
+            PredictionHttpServicer(predictor, stream_window=settings.stream_window),
+        ),
         (
             add_GRPCInferenceServiceServicer_to_server,
             OpenInferenceServicer(predictor, stream_window=settings.stream_window),

@@ -15,7 +15,7 @@ from predmesh_gateway.clusters import clusters, prediction_cluster, prediction_h
 from predmesh_gateway.envoy_types import address, seconds
 from predmesh_gateway.filters import SERVICES, http_filters, transcoder
 from predmesh_gateway.listener import connection_manager, listener
-from predmesh_gateway.routes import AS_IT_CAME, GRPC_ITSELF, POSTED, STREAMS, routes
+from predmesh_gateway.routes import AS_IT_CAME, GRPC_ITSELF, POSTED, STREAMED, STREAMS, TYPED_STREAMS, routes
 from predmesh_gateway.settings import Settings, contract_descriptors
 from tritonclient.grpc import service_pb2
 
@@ -66,10 +66,32 @@ def test_the_port_is_not_shared_with_a_second_gateway():
     assert listener(Settings())["enable_reuse_port"] is False
 
 
-@pytest.mark.parametrize("path", STREAMS)
-def test_a_stream_is_never_retried(path: str):
-    (route,) = [one["route"] for one in routes(Settings()) if one["match"].get("path") == path]
+def pattern(match: dict[str, Any]) -> str:
+    return str(match.get("path") or match.get("prefix") or match["safe_regex"]["regex"])
+
+
+@pytest.mark.parametrize("path", [*STREAMS, TYPED_STREAMS, STREAMED])
+def test_a_stream_is_never_retried_and_may_last(path: str):
+    (route,) = [one["route"] for one in routes(HTTP) if "route" in one and pattern(one["match"]) == path]
     assert "retry_policy" not in route
+    assert route["cluster"] == "prediction"
+    assert route["max_stream_duration"]["max_stream_duration"] == "3600s"
+
+
+@pytest.mark.parametrize(
+    ("path", "is_stream"),
+    [
+        ("/predmesh.models.flight_delay.v1.FlightDelayService/StreamPredict", True),
+        ("/predmesh.models.flight_delay.v12.FlightDelayService/StreamPredict", True),
+        ("/predmesh.models.flight_delay.v1.FlightDelayService/Predict", False),
+        ("/predmesh.models.flight_delay.v1.FlightDelayService/StreamPredictX", False),
+        ("/predmeshXmodels.flight_delay.v1.FlightDelayService/StreamPredict", False),
+    ],
+)
+def test_a_models_own_stream_is_known_by_its_path(path: str, is_stream: bool):
+    (match,) = [one["match"] for one in routes(HTTP) if pattern(one["match"]) == TYPED_STREAMS]
+    assert bool(re.fullmatch(pattern(match), path)) == is_stream
+    assert [each["name"] for each in match["headers"]] == ["content-type"]
 
 
 def test_a_unary_route_states_its_time_as_stream_duration_alone():
@@ -167,7 +189,7 @@ def test_without_an_http_front_posted_calls_are_transcoded():
 
 def test_with_an_http_front_all_but_streams_and_grpcs_own_services_go_there():
     elsewhere = [one["match"] for one in routes(HTTP) if one.get("route", {}).get("cluster") == "prediction"]
-    assert [one.get("path") or one["prefix"] for one in elsewhere] == [*STREAMS, "/grpc."]
+    assert [pattern(one) for one in elsewhere] == [*STREAMS, TYPED_STREAMS, "/grpc.", STREAMED]
     assert "prediction_http" not in {one.get("route", {}).get("cluster") for one in routes(Settings())}
 
 

@@ -99,7 +99,7 @@ async def test_leaving_a_stream_cancels_what_is_under_way() -> None:
     results = in_order(items(), work, window=4)
     assert await anext(results) == 0
     await begun.wait()
-    await results.aclose()  # type: ignore[attr-defined]
+    await results.aclose()
     assert ended.is_set()
 
 
