@@ -127,6 +127,11 @@ async def loaded(triton: RunningTriton, folder: Path) -> None:
         await server.load(Model(MODEL, folder, inference, "cpu", (synthetic(inference),), exact=False))
 
 
+def address_for(client: Client, address: str) -> str:
+    """*address* as `connect` has to see it for *client*."""
+    return f"{H2_SCHEME}{address}" if client is Client.LEAN else address
+
+
 def called(client: Client, address: str, pids: Sequence[int], load: Load, seconds: float) -> Sample:
     """One run, on a loop of its own.
 
@@ -136,7 +141,7 @@ def called(client: Client, address: str, pids: Sequence[int], load: Load, second
     alive = [pid for pid in pids if psutil.pid_exists(pid)]  # Triton's first process ends once it has started
 
     async def run() -> Sample:
-        async with connect(f"{H2_SCHEME if client is Client.LEAN else ''}{address}") as channel:
+        async with connect(address_for(client, address)) as channel:
             stub = GRPCInferenceServiceStub(channel)
             settle()
             await calls(stub, load, time.perf_counter() + seconds / 5)
