@@ -5,7 +5,7 @@ PORT ?= 8080
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help up down setup dev gen fmt lint types protos test test-feast-releases check smoke call load bench bench-peers bench-gpu soak digits clean
+.PHONY: help up down setup dev gen fmt lint types protos test test-feast-releases check smoke call load bench bench-peers bench-gpu bench-contracts soak digits clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench-peers: dev ## Measure what users would serve with instead beside a mesh of
 
 bench-gpu: dev ## Measure a PyTorch model on the GPU, or on the CPU where there is none (installs torch, 5 GB; ARGS=…)
 	@$(RUN)/python -m loadtests.gpu $(ARGS)
+
+bench-contracts: dev ## Measure typed calls beside others, and 100 changed contracts under load (ARGS=…)
+	@$(RUN)/python -m loadtests.contracts $(ARGS)
 
 soak: dev ## Keep a mesh of its own at full load for 10 minutes, then at 70 % for 5 (ARGS=…)
 	@$(RUN)/python -m loadtests.soak $(ARGS)
