@@ -24,6 +24,7 @@ from loadtests.bench.runs import Load, Run, table
 from loadtests.bench.scenarios import Face, Scenario, Server
 from loadtests.bench.servers import running_mesh
 from loadtests.bench.usage import Machine, memory_by_program
+from loadtests.bench.witness import Witness, sleeping
 
 CALLERS = 32
 """Of each face."""
@@ -44,6 +45,8 @@ class Soak:
     paced: Sequence[Run]
     """The fixed rate, a run a minute."""
     checks: Sequence[Check]
+    stood_ms: Sequence[float]
+    """Longest time in each minute in which a process that only sleeps was kept from running; 0 below 50 ms."""
 
     @property
     def failed(self) -> int:
@@ -77,6 +80,8 @@ class Soak:
                 f"{self.p99_ms:.1f} ms (wanted: under {P99_MS:g}).",
                 "## Full load",
                 table(self.full),
+                "Longest time for which the machine kept a sleeping process from running, minute by minute, ms: "
+                + ", ".join(f"{each:g}" for each in self.stood_ms),
                 "## Memory from minute one to the last, MiB",
                 memory_table(self.memory[0], self.memory[-1]),
                 f"## {SHARE:.0%} of it, open loop",
@@ -100,31 +105,38 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="predmesh-soak-")))
         say("starting a mesh")
         mesh = stack.enter_context(running_mesh(folder / "home", **mesh_options(options)))
-        soak = soaked(
-            Bench({Server.MESH: mesh}, folder), options.minutes, options.paced_minutes, options.minute_seconds
-        )
+        witness = stack.enter_context(sleeping())
+        bench = Bench({Server.MESH: mesh}, folder)
+        soak = soaked(bench, witness, options.minutes, options.paced_minutes, options.minute_seconds)
     (options.out / "soak.json").write_text(json.dumps(soak.document(), indent=2) + "\n")
     (options.out / "soak.md").write_text(soak.markdown() + "\n")
     print(soak.markdown())
     return 0 if soak.right else 1
 
 
-def soaked(bench: Bench, minutes: int, paced_minutes: int, minute_seconds: float) -> Soak:
+def soaked(bench: Bench, witness: Witness, minutes: int, paced_minutes: int, minute_seconds: float) -> Soak:
     """Loads the mesh of *bench* for *minutes*, then for *paced_minutes*."""
     full = [Scenario(face=face, load=Load(concurrency=CALLERS, seconds=minute_seconds)) for face in Face]
     bench.warm(full, seconds=3)
     checks = bench.check(full)
     runs: list[Run] = []
     memory: list[Mapping[str, int]] = []
+    stood = []
+    witness.longest_ms()
     for minute in range(minutes):
         runs += at_once(bench, full, minute)
+        stood.append(witness.longest_ms())
         memory.append(memory_by_program(bench.servers[Server.MESH].pids()))
     rest = Scenario(face=Face.REST, load=Load(concurrency=2 * CALLERS, seconds=min(10.0, minute_seconds)))
     rate = round(SHARE * _told(bench, rest).per_second)
     steady = Scenario(face=Face.REST, load=Load(rate=rate, seconds=minute_seconds))
-    paced = [_told(bench, steady, minute) for minute in range(paced_minutes)]
+    witness.longest_ms()
+    paced = []
+    for minute in range(paced_minutes):
+        paced.append(_told(bench, steady, minute))
+        stood.append(witness.longest_ms())
     checks += bench.check(full)
-    return Soak(machine=Machine.this(), full=runs, memory=memory, paced=paced, checks=checks)
+    return Soak(machine=Machine.this(), full=runs, memory=memory, paced=paced, checks=checks, stood_ms=stood)
 
 
 def at_once(bench: Bench, scenarios: Sequence[Scenario], minute: int) -> Iterator[Run]:

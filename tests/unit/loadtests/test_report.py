@@ -93,6 +93,7 @@ def test_a_soak_names_what_grew_since_minute_one():
         memory=[{"prediction": 100, "envoy": 100}, {"prediction": 106, "envoy": 105}],
         paced=[run],
         checks=[],
+        stood_ms=[0.0, 310.5],
     )
     assert (soak.grown, soak.failed, soak.right) == (["prediction"], 0, False)
     assert "Memory grew beyond 5% in: prediction." in soak.markdown()

@@ -1,0 +1,54 @@
+"""A process that only sleeps: how late it wakes tells when the machine itself stood still."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from tempfile import TemporaryFile
+from typing import IO
+
+_LATE_SECONDS = 0.05
+_CODE = f"""
+import time
+last = time.monotonic()
+while True:
+    time.sleep(0.005)
+    now = time.monotonic()
+    if now - last > {_LATE_SECONDS}:
+        print(now - last, flush=True)
+    last = now
+"""
+
+
+@dataclass(slots=True)
+class Witness:
+    """What the sleeper has noted.
+
+    Attributes:
+        notes: its output, a line each time that it woke late.
+        pid: its own.
+    """
+
+    notes: IO[str]
+    pid: int
+    _read: list[float] = field(default_factory=list)
+
+    def longest_ms(self) -> float:
+        """The longest time that it was kept from running since it was last asked; 0 below 50 ms."""
+        self.notes.seek(0)
+        lines = [float(line) for line in self.notes.read().splitlines() if line]
+        fresh, self._read = lines[len(self._read) :], lines
+        return round(max(fresh, default=0.0) * 1000, 1)
+
+
+@contextlib.contextmanager
+def sleeping() -> Iterator[Witness]:
+    """A sleeper while the block runs."""
+    with TemporaryFile("w+") as notes, subprocess.Popen([sys.executable, "-c", _CODE], stdout=notes) as sleeper:
+        try:
+            yield Witness(notes, sleeper.pid)
+        finally:
+            sleeper.terminate()
