@@ -93,21 +93,32 @@ def undeploy(
     name: str,
     version: str | None = None,
     *,
+    early: bool = False,
     on_progress: Progress | None = None,
 ) -> Generation:
     """Take a version of a model out, or all of them; where the default goes, the highest version left becomes it.
+
+    Args:
+        store: where the mesh looks.
+        name: the model.
+        version: its version; None for all.
+        early: whether a deprecated version goes before the day that it promises.
+        on_progress: told what happens, a line each.
 
     Returns:
         The live generation.
 
     Raises:
-        DeployError: no such model is live, or another deploy is at work.
+        DeployError: no such model is live, it promises to be there still, or another deploy is at work.
     """
     with _only_deployer(store):
         try:
             store.current().find(name, version or "")
         except UnknownModel as error:
             raise DeployError(f"{error} (`predmesh models` lists what is live)") from error
+        for live in store.current().versions(name):
+            if not early and version in (None, live.version):
+                _check_promise(store.bundle(live.bundle_id).bundle)
         return _bring_live(store, without_model(store.current().models, name, version), 0, on_progress or _quiet)
 
 
@@ -176,6 +187,15 @@ def _settle(store: Store, generation: Generation, tell: Progress) -> None:
 def _live_members(store: Store) -> list[Member]:
     now = time.time()
     return [each for each in store.members() if each.live(now)]
+
+
+def _check_promise(bundle: Bundle) -> None:
+    sunset = bundle.deprecated.sunset if bundle.deprecated else None
+    if sunset is not None and datetime.now(UTC).date() < sunset:
+        raise DeployError(
+            f"{bundle.name} version {bundle.version} promises its callers to be there until {sunset} "
+            "(`deprecated.sunset`): wait, or say --early"
+        )
 
 
 def _check_version(current: Generation, bundle: Bundle, bundle_id: str, *, replace: bool) -> None:

@@ -3,6 +3,7 @@
 import enum
 import re
 from collections.abc import Mapping
+from datetime import date
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
@@ -331,6 +332,23 @@ class Stages(Part):
         return ", ".join(f"{name}: {place}" for name, place in places.items() if place is not Placement.LOCAL)
 
 
+class Deprecation(Part):
+    """That a version will go, and when; its answers say so."""
+
+    since: date
+    """Day since which callers are asked to move."""
+    sunset: date | None = None
+    """Day from which it may be gone; None where that is not known yet."""
+    successor: Version | None = None
+    """Version to move to."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.sunset is not None and self.sunset < self.since:
+            raise ValueError(f"`sunset` {self.sunset} lies before `since` {self.since}")
+        return self
+
+
 class Bundle(Part):
     """A model version: all that the mesh needs to know to serve it."""
 
@@ -360,6 +378,8 @@ class Bundle(Part):
     """Time that a prediction may take."""
     policies: Policies = Policies()
     """What trouble means."""
+    deprecated: Deprecation | None = None
+    """That this version will go; None where it stays."""
 
     @cached_property
     def join_keys(self) -> Mapping[str, str]:

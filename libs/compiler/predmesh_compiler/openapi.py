@@ -69,6 +69,7 @@ def _post(contract: Contract, call: str, summary: str, *, suffix: str = "") -> d
             "operationId": f"{call[0].lower()}{call[1:]}{name}{suffix}",
             "summary": summary,
             "tags": ["generic" if generic else "typed"],
+            **({"deprecated": True} if contract.bundle.deprecated else {}),
             "requestBody": {
                 "required": True,
                 "content": {

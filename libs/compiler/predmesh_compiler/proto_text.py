@@ -60,6 +60,8 @@ class _Printer:
     def _service(self, service: descriptor_pb2.ServiceDescriptorProto, path: Path) -> Iterator[str]:
         yield from self._comment(path, "")
         yield f"service {service.name} {{"
+        if service.options.deprecated:
+            yield from (f"{_INDENT}option deprecated = true;", "")
         for index, method in enumerate(service.method):
             yield from [""] * bool(index)
             yield from self._comment((*path, _METHOD, index), _INDENT)

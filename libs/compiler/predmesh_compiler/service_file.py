@@ -96,6 +96,8 @@ def _service(file: ProtoFile, bundle: Bundle) -> None:
         ),
         streams=True,
     )
+    if bundle.deprecated is not None:
+        service.proto.options.deprecated = True
     if bundle.explanation is not None:
         service.method(
             "Explain",

@@ -18,6 +18,7 @@ from predmesh_prediction.batching import Limits
 from predmesh_prediction.committing import GroupCommit
 from predmesh_prediction.domain import Stages, Tensors
 from predmesh_prediction.graph import Graph, Travelled
+from predmesh_prediction.notices import Notices, notices
 from predmesh_prediction.places import Places
 from predmesh_prediction.raw_tensors import RawModel
 from predmesh_prediction.typed_contract import TypedContract, typed_contract
@@ -44,6 +45,8 @@ class Served:
     """Requests for the model alone."""
     contract: TypedContract | None
     """Its own messages; None where it was stored without a contract."""
+    notices: Notices
+    """What its answers' headers say."""
 
     async def drained(self) -> None:
         """Wait until no row of it is under way."""
@@ -126,7 +129,9 @@ class Catalogue:
         model = RawModel(stored.bundle_id, bundle, stages.inference)
         raw = GroupCommit(model.run, limits, self.tasks, name=f"raw {stored.bundle_id}")
         contract = typed_contract(stored)
-        return Served(stored, stages, Validator(bundle), graph, predictions, explanations, model, raw, contract)
+        return Served(
+            stored, stages, Validator(bundle), graph, predictions, explanations, model, raw, contract, notices(bundle)
+        )
 
 
 def limits_of(bundle: Bundle, limits: Limits) -> Limits:

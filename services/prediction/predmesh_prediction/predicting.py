@@ -62,18 +62,25 @@ class Predictor:
         Raises:
             PredmeshError: the request is wrong, or a stage has trouble.
         """
-        served = self.catalogue.find(model, version)
+        served = self._announced(model, version)
         frame = rows.checked(served)
         parts = await served.predictions.submit(frame, served.stored.bundle.budget_seconds)
         return _answer(served, frame, parts, request_id or context.request_id())
 
     async def explain(self, model: str, version: str, rows: Rows, output: str, top: int) -> ExplainedAnswer:
         """The predictions of *rows* and why they are so. Raises PredmeshError."""
-        served = self.catalogue.find(model, version)
+        served = self._announced(model, version)
         explained = _explainable(served, output)
         frame = rows.checked(served)
         parts = await served.explanations[explained].submit(frame, served.stored.bundle.budget_seconds)
         return explained_answer(_answer(served, frame, parts, context.request_id()), explained, top)
+
+    def _announced(self, model: str, version: str) -> Served:
+        """The model, whose answer's headers say what its callers must know."""
+        served = self.catalogue.find(model, version)
+        for name, value in served.notices:
+            context.send_initial_metadata(name, value)
+        return served
 
 
 def _answer(served: Served, frame: Frame, parts: Sequence[Part[Travelled]], request_id: str) -> Answer:

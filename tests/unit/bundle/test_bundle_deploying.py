@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -67,6 +67,24 @@ def test_undeploy_hands_the_default_on(store: Store, write_bundle: WriteBundle) 
 def test_undeploy_takes_all_versions_out(store: Store, write_bundle: WriteBundle) -> None:
     deploy(store, write_bundle())
     deploy(store, write_bundle(version="2"))
+    assert undeploy(store, "wine").models == ()
+
+
+def test_a_version_stays_until_the_day_that_it_promises(store: Store, write_bundle: WriteBundle) -> None:
+    today = datetime.now(UTC).date()
+    promised = {"since": str(today), "sunset": str(today + timedelta(days=2))}
+    deploy(store, write_bundle(deprecated=promised))
+    deploy(store, write_bundle(version="2"))
+    for version in ("1", None):
+        with pytest.raises(DeployError, match="promises its callers to be there until"):
+            undeploy(store, "wine", version)
+    undeploy(store, "wine", "2")
+    assert undeploy(store, "wine", "1", early=True).models == ()
+
+
+def test_a_version_goes_from_that_day_on(store: Store, write_bundle: WriteBundle) -> None:
+    today = datetime.now(UTC).date()
+    deploy(store, write_bundle(deprecated={"since": str(today - timedelta(days=9)), "sunset": str(today)}))
     assert undeploy(store, "wine").models == ()
 
 

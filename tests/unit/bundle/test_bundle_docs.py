@@ -11,6 +11,7 @@ from predmesh_bundle.rules import ALLOWED_POLICIES
 from predmesh_bundle.schema import (
     TYPE_NAMES,
     Bundle,
+    Deprecation,
     Explanation,
     FeatureCache,
     FeatureSet,
@@ -40,6 +41,7 @@ SECTIONS: dict[str, type[Part]] = {
     "Explanation": Explanation,
     "Stages": Stages,
     "Policies": Policies,
+    "Deprecation": Deprecation,
 }
 
 

@@ -90,6 +90,8 @@ def bundles(draw: st.DrawFn, model: st.SearchStrategy[str] = MODELS) -> Bundle:
             ],
         },
     }
+    if draw(st.booleans()):
+        values["deprecated"] = {"since": "2026-11-21"}
     if explained:
         values["explanation"] = {"method": "tree_shap", "output": given[0]}
     bundle = Bundle.model_validate(values)

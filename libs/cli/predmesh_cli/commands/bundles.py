@@ -84,7 +84,7 @@ def compile_(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a model's own contract: .proto, descriptors, OpenAPI and JSON Schema; its numbers are kept in the lock."""
+    """Write a model's own contract: .proto, descriptors, OpenAPI, JSON Schema, a page; its numbers go into the lock."""
     with _told(folder):
         with console.progress(f"compiling {folder}"):
             compiled = check_typed(folder)[1]
@@ -174,12 +174,13 @@ def deploy(
 def undeploy(
     name: Annotated[str, typer.Argument(help="Name of the model.")],
     version: Annotated[str | None, typer.Option("--version", help="Only this version.", show_default="all")] = None,
+    early: Annotated[bool, typer.Option("--early", help="Also where the version promises to be there still.")] = False,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
     """Take a model, or one version of it, out of the mesh; requests under way are answered."""
     with _told(), console.progress(f"taking {name} out") as shown:
-        generation = undeploy_model(_store(home), name, version, on_progress=shown.step)
+        generation = undeploy_model(_store(home), name, version, early=early, on_progress=shown.step)
     if as_json:
         console.print_json({"generation": generation.number, "models": _models(generation)})
         return
