@@ -21,9 +21,9 @@ writeFileSync(
   `<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig>
-  <dir prefix="relative">fonts/fonts</dir>
+  <dir>${resolve("fonts/fonts")}</dir>
   <dir>/usr/share/fonts</dir>
-  <cachedir prefix="relative">fonts/cache</cachedir>
+  <cachedir>${resolve("fonts/cache")}</cachedir>
 </fontconfig>
 `,
 );

@@ -38,6 +38,7 @@ def test_a_wrong_row_is_refused_with_the_nearest_right_value(rest: httpx.Client)
         ("contract.proto", "text/plain; charset=utf-8", b"service FlightDelayService {"),
         ("openapi.json", "application/json", b'"openapi":'),
         ("schema.json", "application/schema+json", b'"$schema":'),
+        ("reference.html", "text/html; charset=utf-8", b"<h1>flight-delay <small>version 1</small></h1>"),
         ("contract.binpb", "application/octet-stream", b"FlightDelayService"),
     ],
 )

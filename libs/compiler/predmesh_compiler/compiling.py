@@ -19,8 +19,10 @@ from predmesh_compiler.lock import LOCK_FILE, read_lock
 from predmesh_compiler.numbering import Clash
 from predmesh_compiler.openapi import openapi_document
 from predmesh_compiler.proto_text import proto_text
+from predmesh_compiler.reference_page import reference_page
 
 DESCRIPTORS, TEXT, OPENAPI, SCHEMA = "contract.binpb", "contract.proto", "openapi.json", "schema.json"
+REFERENCE = "reference.html"
 """Names of a contract's files."""
 
 
@@ -68,6 +70,7 @@ def contract_files(compiled: Contract) -> Mapping[str, bytes]:
         TEXT: proto_text(compiled.file).encode(),
         OPENAPI: _json(openapi_document(compiled)),
         SCHEMA: _json(schema_document(compiled)),
+        REFERENCE: reference_page(compiled).encode(),
     }
 
 

@@ -72,8 +72,13 @@ def _model(live: LiveModel, stored: StoredBundle, origin: str) -> str:
     return (
         f"<h2>{escape(bundle.name)} <small>version {escape(bundle.version)}{standing}</small></h2>"
         f"<p>{escape(bundle.description)}<br><small>{escape(bundle.owner)} · {escape(stored.bundle_id)}</small></p>"
+        f'<p><a href="{_reference(bundle)}">Reference, and a form to try it</a></p>'
         f"{_inputs(bundle.inputs)}{_outputs(bundle)}" + "".join(f"<pre>{escape(call)}</pre>" for call in calls)
     )
+
+
+def _reference(bundle: Bundle) -> str:
+    return f"/v1/models/{bundle.name}/versions/{bundle.version}/contract/reference.html"
 
 
 def _inputs(inputs: Sequence[Input]) -> str:

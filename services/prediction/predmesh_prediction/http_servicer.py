@@ -12,7 +12,7 @@ from google.protobuf import json_format
 from predmesh.prediction.v1 import prediction_http_service_pb2 as pb
 from predmesh.prediction.v1.prediction_http_service_pb2_grpc import PredictionHttpServiceServicer
 from predmesh.type.v1 import frame_pb2
-from predmesh_rpc.context import header
+from predmesh_rpc.context import header, send_initial_metadata
 from predmesh_rpc.errors import FailedPrecondition
 
 from predmesh_prediction.answer_json import (
@@ -52,8 +52,12 @@ CONTRACT_FILES = {
     "contract.binpb": "application/octet-stream",
     "openapi.json": "application/json",
     "schema.json": "application/schema+json",
+    "reference.html": "text/html; charset=utf-8",
 }
 """The files of a contract, each with its media type."""
+
+# The page itself says what it may load; that no other page may frame it only a header can say.
+_FILE_HEADERS = {"content-security-policy": "frame-ancestors 'none'", "x-content-type-options": "nosniff"}
 
 
 class PredictionHttpServicer(PredictionHttpServiceServicer):
@@ -137,6 +141,8 @@ class PredictionHttpServicer(PredictionHttpServiceServicer):
                 f"model {request.model!r} was stored without a contract: deploy it again",
                 model=request.model,
             )
+        for name, value in _FILE_HEADERS.items():
+            send_initial_metadata(name, value)
         return httpbody_pb2.HttpBody(content_type=CONTRACT_FILES[request.file], data=content)
 
     async def GetHomePage(self, request: pb.GetHomePageRequest, context: Any) -> httpbody_pb2.HttpBody:

@@ -41,7 +41,8 @@ def test_the_stored_bundle_holds_its_contract_and_its_lock(folder: Path, tmp_pat
     live = deploy(store, folder, compiler=compile_typed).models[0]
     stored = store.bundle(live.bundle_id)
     compiled = {path.name for path in (stored.folder / "compiled").iterdir()}
-    assert compiled == {"bundle.json", "contract.binpb", "contract.proto", "openapi.json", "schema.json"}
+    files = {"contract.binpb", "contract.proto", "openapi.json", "schema.json", "reference.html"}
+    assert compiled == files | {"bundle.json"}
     assert read_lock(stored.folder) == read_lock(folder) != read_lock(tmp_path)
     assert [each.number for each in stored.bundle.inputs] == [1, 2, 3, 4]
     assert [each.number for each in stored.bundle.outputs] == [1, 2]
