@@ -88,6 +88,8 @@ class GroupCommit(Generic[Result]):
         loop = asyncio.get_running_loop()
         now, rows = loop.time(), frame.rows
         expires = min(now + seconds, deadline.expiry())
+        if expires <= now:
+            raise _too_late(0.0)
         flow = (caller, rows > SMALL_ROWS)
         self._admit(rows, flow, expires - now)
         waiting: Waiting[Result] = Waiting(

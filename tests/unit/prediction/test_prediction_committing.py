@@ -173,6 +173,14 @@ async def test_a_request_ends_at_its_own_deadline_and_alone() -> None:
     assert caught.value.metadata == {"budgetSeconds": "0.02"}
 
 
+async def test_whose_time_is_over_before_it_waits_is_late_and_not_one_too_many() -> None:
+    road = Road()
+    async with commit(road) as group:
+        with deadline.within(0), pytest.raises(DeadlineExceeded, match="allow more time"):
+            await group.submit(frame(1), 5.0)
+    assert road.batches == []
+
+
 async def test_a_batch_may_take_as_long_as_its_most_patient_request() -> None:
     road = Road()
     road.gate.set()
