@@ -24,6 +24,7 @@ COMMANDS = {
     "new": "bundles",
     "check": "bundles",
     "compile": "bundles",
+    "client": "clients",
     "deploy": "bundles",
     "undeploy": "bundles",
     "clock": "bundles",

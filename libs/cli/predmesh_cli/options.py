@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from predmesh_bundle.store import Store
 from predmesh_rpc.addresses import LOOPBACK
 
 from predmesh_cli.errors import CliError, ExitCode
@@ -36,6 +38,12 @@ def kept_settings(home: Home) -> MeshSettings:
             code=ExitCode.NOT_RUNNING,
         )
     return settings
+
+
+def open_store(home: Path) -> Store:
+    """The store of bundles: the one that PREDMESH_STORE names, or that of the mesh in *home*."""
+    named = os.environ.get("PREDMESH_STORE")
+    return Store(Path(named).expanduser().resolve() if named else Home.at(home).store)
 
 
 def is_running(settings: MeshSettings) -> bool:

@@ -21,9 +21,9 @@ RULES_EXTENSION = 1159
 """Number of the option that holds a field's rules."""
 
 
-def closure(names: Iterable[str]) -> list[descriptor_pb2.FileDescriptorProto]:
-    """The files of *names* and all that they import, each after what it imports."""
-    files = _files()
+def closure(names: Iterable[str], *, comments: bool = False) -> list[descriptor_pb2.FileDescriptorProto]:
+    """The files of *names* and all that they import, each after what it imports; with their *comments* where asked."""
+    files = _files(comments)
     ordered: dict[str, descriptor_pb2.FileDescriptorProto] = {}
 
     def add(name: str) -> None:
@@ -43,11 +43,12 @@ def field_rules(**rules: object) -> Message:
 
 
 @cache
-def _files() -> dict[str, descriptor_pb2.FileDescriptorProto]:
+def _files(comments: bool) -> dict[str, descriptor_pb2.FileDescriptorProto]:
     root = Path(prediction_service_pb2.__file__).parents[3]
     published = descriptor_pb2.FileDescriptorSet.FromString((root / "descriptors.binpb").read_bytes())
-    for each in published.file:
-        each.ClearField("source_code_info")
+    if not comments:
+        for each in published.file:
+            each.ClearField("source_code_info")
     return {each.name: each for each in published.file}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,8 +36,7 @@ from rich.table import Table
 
 from predmesh_cli import console
 from predmesh_cli.errors import CliError, ExitCode
-from predmesh_cli.home import Home
-from predmesh_cli.options import DEFAULT_HOME, HomeOption, JsonOption
+from predmesh_cli.options import DEFAULT_HOME, HomeOption, JsonOption, open_store
 
 app = typer.Typer()
 
@@ -145,7 +143,7 @@ def deploy(
     as_json: JsonOption = False,
 ) -> None:
     """Bring a bundle live: every service loads it, then the routes flip; on any trouble what was live stays."""
-    store = _store(home)
+    store = open_store(home)
     begin = time.monotonic()
     with _told(folder), console.progress(f"deploying {folder}") as shown:
         generation = deploy_bundle(
@@ -180,7 +178,7 @@ def undeploy(
 ) -> None:
     """Take a model, or one version of it, out of the mesh; requests under way are answered."""
     with _told(), console.progress(f"taking {name} out") as shown:
-        generation = undeploy_model(_store(home), name, version, early=early, on_progress=shown.step)
+        generation = undeploy_model(open_store(home), name, version, early=early, on_progress=shown.step)
     if as_json:
         console.print_json({"generation": generation.number, "models": _models(generation)})
         return
@@ -193,7 +191,7 @@ def undeploy(
 @app.command()
 def models(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List the live models."""
-    store = _store(home)
+    store = open_store(home)
     with _told():
         generation = store.current()
         if as_json:
@@ -221,7 +219,7 @@ def clock(
     as_json: JsonOption = False,
 ) -> None:
     """Show or set the mesh's clock, by which the ages of features are judged."""
-    store = _store(home)
+    store = open_store(home)
     with _told():
         if setting is not None:
             store.set_clock(parse_clock(setting))
@@ -258,7 +256,7 @@ def _check_against(folder: Path, new: Contract, against: str, home: Path, *, as_
 def _earlier(folder: Path, new: Contract, against: str, home: Path) -> Contract | None:
     try:
         if against == "live":
-            return from_store(_store(home), new.bundle.name, new.bundle.version)
+            return from_store(open_store(home), new.bundle.name, new.bundle.version)
         if against.startswith("git:"):
             return from_git(folder, against.removeprefix("git:") or "HEAD")
         return from_folder(Path(against))
@@ -292,11 +290,6 @@ def _broken(folder: Path, error: BundleError) -> CliError:
 
 def _problems(error: BundleError) -> list[dict[str, Any]]:
     return [{"file": each.file, "line": each.line, "message": each.message} for each in error.problems]
-
-
-def _store(home: Path) -> Store:
-    named = os.environ.get("PREDMESH_STORE")
-    return Store(Path(named).expanduser().resolve() if named else Home.at(home).store)
 
 
 def _models(generation: Generation) -> list[dict[str, Any]]:

@@ -1,0 +1,13 @@
+"""The languages that there are client packages for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from predmesh_clients.package import ClientPackage, Files
+from predmesh_clients.python import python_files
+
+LANGUAGES: Mapping[str, Callable[[ClientPackage], Files]] = {
+    "python": python_files,
+}
+"""What makes the files of a package, by language."""

@@ -1,0 +1,70 @@
+"""What a client package is: its name, its models and the files that it consists of; no language is known here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from predmesh_compiler.contracts import Contract
+
+Files = Mapping[str, bytes]
+"""Contents by path inside the package."""
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+class ClientError(Exception):
+    """The package cannot be made; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientPackage:
+    """What to make a client package of."""
+
+    name: str
+    """Name of the set of models, e.g. `flights`: small letters, digits and single hyphens."""
+    contracts: Sequence[Contract]
+    """One a model and version."""
+    registered: str = ""
+    """What a registry knows it by; for Go the module's path. Default: `predmesh-client-` and the name."""
+    version: str = "0.1.0"
+    """Its own version."""
+
+    def __post_init__(self) -> None:
+        """Check the name; the first model and its version are what a README shows."""
+        if not _NAME.fullmatch(self.name):
+            raise ClientError(f"{self.name!r} is no name of a client: write small letters, digits and single hyphens")
+        if not self.contracts:
+            raise ClientError("no model is named, and none is live: name the folder of a bundle")
+
+    @property
+    def package(self) -> str:
+        """The name that a registry knows it by."""
+        return self.registered or f"predmesh-client-{self.name}"
+
+
+def pascal(contract: Contract) -> str:
+    """Name of a model as a type: `FlightDelay`."""
+    return contract.service.rpartition(".")[2].removesuffix("Service")
+
+
+def title(contract: Contract) -> str:
+    """A model and its version, in words."""
+    return f"{contract.bundle.name} version {contract.bundle.version}"
+
+
+def environment(**filters: Callable[..., Any]) -> Environment:
+    """The templates, which may use *filters*; a name that nobody gave is an error."""
+    made = Environment(
+        loader=PackageLoader("predmesh_clients"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - it writes no HTML
+    )
+    made.filters.update(filters)
+    return made
