@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from predmesh_gateway.envoy_types import Json, address, seconds, typed
 from predmesh_gateway.listener import TRACES
-from predmesh_gateway.routes import CLUSTER, HTTP_CLUSTER
+from predmesh_gateway.routes import CLUSTER, HTTP_CLUSTER, WEBSOCKET_CLUSTER
 from predmesh_gateway.settings import Settings
 
 RETRIES_ALWAYS = 256
@@ -19,7 +19,8 @@ def clusters(settings: Settings) -> list[Json]:
     """Every cluster."""
     traces = [traces_cluster(settings.otlp_endpoint)] if settings.otlp_endpoint else []
     http = [prediction_http_cluster(settings)] if settings.prediction_http_addresses else []
-    return [prediction_cluster(settings), *http, *traces]
+    websocket = [prediction_websocket_cluster(settings)] if settings.prediction_websocket_addresses else []
+    return [prediction_cluster(settings), *http, *websocket, *traces]
 
 
 def prediction_cluster(settings: Settings) -> Json:
@@ -37,11 +38,12 @@ def prediction_cluster(settings: Settings) -> Json:
 
 def prediction_http_cluster(settings: Settings) -> Json:
     """The HTTP/1.1 fronts of prediction's processes, over connections that are kept; watched and left as the others."""
-    return {
-        **_balanced(HTTP_CLUSTER, settings.prediction_http_addresses, settings),
-        "typed_extension_protocol_options": http1(),
-        "health_checks": [health_check(settings, http_health_check={"path": front_health_path(settings)})],
-    }
+    return _http1_cluster(HTTP_CLUSTER, settings.prediction_http_addresses, settings)
+
+
+def prediction_websocket_cluster(settings: Settings) -> Json:
+    """Where prediction opens WebSockets; a cluster of its own, so that many of them leave calls their connections."""
+    return _http1_cluster(WEBSOCKET_CLUSTER, settings.prediction_websocket_addresses, settings)
 
 
 def outlier_detection() -> Json:
@@ -127,6 +129,14 @@ def endpoints(cluster: str, addresses: tuple[str, ...]) -> Json:
     """A ClusterLoadAssignment of equal endpoints."""
     each = [{"endpoint": {"address": _upstream(text)}} for text in addresses]
     return {"cluster_name": cluster, "endpoints": [{"lb_endpoints": each}]}
+
+
+def _http1_cluster(name: str, addresses: tuple[str, ...], settings: Settings) -> Json:
+    return {
+        **_balanced(name, addresses, settings),
+        "typed_extension_protocol_options": http1(),
+        "health_checks": [health_check(settings, http_health_check={"path": front_health_path(settings)})],
+    }
 
 
 def _balanced(name: str, addresses: tuple[str, ...], settings: Settings) -> Json:

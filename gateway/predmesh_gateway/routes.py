@@ -9,12 +9,14 @@ from predmesh_gateway.settings import Settings
 
 CLUSTER = "prediction"
 HTTP_CLUSTER = "prediction_http"
+WEBSOCKET_CLUSTER = "prediction_websocket"
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 BUFFER = "envoy.filters.http.buffer"
 STREAMS = (
     "/predmesh.prediction.v1.PredictionService/StreamPredict",
     "/predmesh.prediction.v1.PredictionHttpService/StreamPredictHttp",
     "/predmesh.prediction.v1.PredictionHttpService/StreamPredictTypedHttp",
+    "/predmesh.prediction.v1.PredictionHttpService/StreamPredictMessages",
     "/inference.GRPCInferenceService/ModelStreamInfer",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
@@ -69,7 +71,27 @@ def routes(settings: Settings) -> list[Json]:
         *_rest(STREAMED, ("POST",), {"route": stream_action(settings)}),
         *_rest(READ, ("GET",), {"route": unary_action(settings)}),
     ]
-    return [*streams, own, home, unary, *preflights, *not_grpc, *rest]
+    return [*streams, own, home, unary, *preflights, *not_grpc, *websockets(settings), *rest]
+
+
+def websockets(settings: Settings) -> list[Json]:
+    """Lets WebSockets through; prediction refuses those that pages of other origins than it is told of open."""
+    if not settings.prediction_websocket_addresses:
+        return []
+    upgrade = {"name": "upgrade", "string_match": {"exact": "websocket", "ignore_case": True}}
+    way = {**stream_action(settings, WEBSOCKET_CLUSTER), "upgrade_configs": [{"upgrade_type": "websocket"}]}
+
+    def opened(*headers: Json, told: tuple[Json, ...] = ()) -> Json:
+        return {
+            "match": {"safe_regex": {"regex": STREAMED}, "headers": [_method("GET"), upgrade, *headers]},
+            "route": way,
+            "typed_per_filter_config": _UNTRANSCODED,
+            "request_headers_to_add": [_ORIGIN, *told],
+        }
+
+    allowed = "x-predmesh-allowed-origin"
+    others = [opened(_origin(origin), told=(_overwritten(allowed, origin),)) for origin in settings.cors_origins]
+    return [*others, opened()]
 
 
 def as_it_came(settings: Settings) -> Json:
@@ -100,10 +122,10 @@ def http_action(settings: Settings) -> Json:
     }
 
 
-def stream_action(settings: Settings) -> Json:
+def stream_action(settings: Settings, cluster: str = CLUSTER) -> Json:
     """A stream: never retried, ended when nothing moves."""
     return {
-        "cluster": CLUSTER,
+        "cluster": cluster,
         "idle_timeout": seconds(settings.idle_timeout_seconds),
         "max_stream_duration": _at_most(settings.stream_timeout_seconds),
     }
@@ -149,16 +171,21 @@ def _preflight(origin: str, settings: Settings) -> Json:
     asked = {"name": "access-control-request-method", "present_match": True}
     match = {
         "prefix": "/",
-        "headers": [_method("OPTIONS"), {"name": "origin", "string_match": {"exact": origin}}, asked],
+        "headers": [_method("OPTIONS"), _origin(origin), asked],
     }
     return {"match": match, "route": unary_action(settings), "typed_per_filter_config": _UNTRANSCODED}
 
 
-# So that the page's calls go where its reader came from.
-_ORIGIN = {
-    "header": {"key": "x-predmesh-origin", "value": "%REQ(:AUTHORITY)%"},
-    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-}
+def _origin(origin: str) -> Json:
+    return {"name": "origin", "string_match": {"exact": origin}}
+
+
+def _overwritten(key: str, value: str) -> Json:
+    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+# So that the page's calls go where its reader came from, and its own origin is known.
+_ORIGIN = _overwritten("x-predmesh-origin", "%REQ(:AUTHORITY)%")
 # The transcoder stands before the router and would answer 404 first.
 _UNTRANSCODED = {TRANSCODER: typed("envoy.config.route.v3.FilterConfig", disabled=True, config={})}
 

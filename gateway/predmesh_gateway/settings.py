@@ -64,6 +64,10 @@ class Settings(BaseModel):
     """Where prediction's HTTP/1.1 front listens; with it, calls with one answer go there, those of REST that carry a
     body untranscoded; without, all go to grpcio, transcoded."""
 
+    prediction_websocket_addresses: PerhapsAddresses = ()
+    """Where prediction opens WebSockets; without, there are none. Pages of the gateway's own origin and of
+    `cors_origins` may open them."""
+
     descriptors: Path | None = None
     """Descriptor set for transcoding. Default: the one of the installed contracts."""
 

@@ -16,6 +16,10 @@ from predmesh_gateway.settings import Settings
         pytest.param(Settings(prediction_addresses=("unix:a.sock", "127.0.0.1:9000")), id="processes"),
         pytest.param(Settings(prediction_http_addresses=("unix:a.sock", "127.0.0.1:9001")), id="http-front"),
         pytest.param(Settings(prediction_http_addresses=("unix:a.sock",), retries=0), id="http-front-once"),
+        pytest.param(
+            Settings(prediction_websocket_addresses=("unix:a.sock",), cors_origins=("https://a.example",)),
+            id="websockets",
+        ),
         pytest.param(Settings(cors_origins=("https://a.example", "https://b.example")), id="cors"),
         pytest.param(Settings(otlp_endpoint="collector.example:4317"), id="traces"),
         pytest.param(Settings(retries=0, access_log="", keep_client_request_ids=True), id="off"),

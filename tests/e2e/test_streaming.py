@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ import httpx
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from predmesh_testing.running import FLIGHT, RunningMesh
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
 STREAM = "/v1/models/flight-delay:streamPredict"
 LINES = {"content-type": "application/x-ndjson"}
@@ -91,6 +94,27 @@ def test_a_reader_that_takes_its_time_gets_all_and_holds_up_nobody(rest: httpx.C
         first = json.loads(next(lines))["index"]
         assert flights_mesh.post("/v1/models/flight-delay:predict", {"instances": [FLIGHT]}).status_code == 200
         assert [first, *(json.loads(line)["index"] for line in lines)] == list(range(3000))
+
+
+def test_a_websocket_answers_a_thousand_rows_in_order_and_a_bad_one_in_its_place(
+    flights_mesh: RunningMesh, probability: float
+):
+    rows = [FLIGHT] * 500 + [FLIGHT | {"carrier": "UAA"}] + [FLIGHT] * 499
+    origin = f"http://{flights_mesh.address}"
+    with connect(f"ws://{flights_mesh.address}{STREAM}", origin=Origin(origin), proxy=None) as socket:
+
+        def send() -> None:
+            for row in rows:
+                socket.send(json.dumps(row))
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        documents = [json.loads(socket.recv(20)) for _ in rows]
+        sending.join()
+    assert [each["index"] for each in documents] == list(range(1000))
+    expected = [probability] * 500 + ["ERROR_REASON_INVALID_REQUEST"] + [probability] * 499
+    assert [outcome(each) for each in documents] == expected
+    assert "instance.carrier" in documents[500]["error"]["message"]
 
 
 def test_a_models_own_stream_goes_both_ways_over_grpc(

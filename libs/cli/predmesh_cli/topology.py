@@ -114,6 +114,10 @@ class Mesh:
         """The programs of *service*."""
         return worker_names(service, self.settings.processes)
 
+    def websockets(self, worker: str) -> str:
+        """Where *worker* opens WebSockets."""
+        return self.unix(f"{worker}-ws")
+
     def http_front(self, worker: str) -> str:
         """The address of *worker*'s HTTP/1.1 front."""
         return self.unix(f"{worker}-http")
@@ -205,7 +209,7 @@ def _worker(mesh: Mesh, name: str) -> Program:
         f"{prefix}_METRICS_ADDRESS": metrics,
         # The services on the path of a prediction are called over HTTP/1.1 too, at a part of what gRPC costs.
         **({f"{prefix}_HTTP_ADDRESS": mesh.http_front(name)} if service in SCALED else {}),
-        **_knows(mesh, service),
+        **_knows(mesh, service, name),
     }
     return Program(
         name=name,
@@ -219,8 +223,8 @@ def _worker(mesh: Mesh, name: str) -> Program:
     )
 
 
-def _knows(mesh: Mesh, name: str) -> Mapping[str, str]:
-    """Whom service *name* depends on: it gets their addresses, and no other password than it needs."""
+def _knows(mesh: Mesh, service: str, worker: str) -> Mapping[str, str]:
+    """Whom *worker* of *service* depends on: it gets their addresses, and no other password than it needs."""
     triton = mesh.triton
     depends: dict[str, dict[str, str]] = {
         "features": {
@@ -237,10 +241,11 @@ def _knows(mesh: Mesh, name: str) -> Mapping[str, str]:
             "PREDICTION_TRITON_ADDRESS": f"h2+{triton}",
             # For bundles whose features are looked up in process; it writes none.
             "PREDMESH_REDIS_URL": redis_url(mesh, "features"),
+            "PREDICTION_WEBSOCKET_ADDRESS": mesh.websockets(worker),
             **{f"PREDICTION_{stage.upper()}_ADDRESS": _stage(mesh, stage) for stage in _STAGES},
         },
     }
-    return depends.get(name, {})
+    return depends.get(service, {})
 
 
 def _stage(mesh: Mesh, service: str) -> str:

@@ -106,7 +106,7 @@ class HttpFront:
         if path == HEALTH_PATH and request.verb == "GET":
             name = dict(parse_qsl(query)).get("service", "")
             return response(200 if self._serving(name) else 503, b"text/plain", b"")
-        at_hand = context.Request(_metadata(request.headers))
+        at_hand = context.Request(metadata_of(request.headers))
         told = _told(Failed(to_status(refusal or not_offered(path), at_hand.id), at_hand.id))
         if kind.startswith(_GRPC):
             return _FRAMED.failed(*told)
@@ -127,7 +127,7 @@ class HttpFront:
         return entry, _FRAMED if is_framed else _BARE
 
     async def _called(self, entry: Entry, dialect: _Dialect, request: HttpRequest, headers: dict[str, str]) -> bytes:
-        wire = InProcessContext(_metadata(request.headers), _seconds(headers))
+        wire = InProcessContext(metadata_of(request.headers), _seconds(headers))
         try:
             with server_span(self._traced, entry.method.path, headers):
                 async with entry.method.call(wire.invocation_metadata(), wire.time_remaining()) as at_hand:
@@ -210,11 +210,16 @@ _GRPC, _MESSAGE = GRPC_TYPE.decode(), MESSAGE_TYPE.decode()
 
 
 def _document(status: status_pb2.Status, error_key: str = "") -> bytes:
+    number, body = error_document(status, error_key)
+    return response(number, b"application/json", body)
+
+
+def error_document(status: status_pb2.Status, error_key: str = "") -> tuple[int, bytes]:
+    """The HTTP status and the JSON document that tell a caller of *status*; under *error_key* its message once more."""
     document = json_format.MessageToDict(status)
     if error_key:
         document = {error_key: status.message, **document}
-    body = json.dumps(document, ensure_ascii=False).encode()
-    return response(_HTTP_OF_CODE.get(status.code, 500), b"application/json", body)
+    return _HTTP_OF_CODE.get(status.code, 500), json.dumps(document, ensure_ascii=False).encode()
 
 
 def _fitting(request: HttpRequest, limit_bytes: int) -> bytes:
@@ -230,7 +235,8 @@ def _read(entry: Entry, body: bytes) -> Any:
         raise malformed() from None
 
 
-def _metadata(headers: list[tuple[str, str]]) -> context.Metadata:
+def metadata_of(headers: list[tuple[str, str]]) -> context.Metadata:
+    """What came with a call whose HTTP *headers* have names in lower case."""
     pairs = [pair for pair in headers if pair[0] not in _NOT_METADATA]
     if any(name.endswith("-bin") for name, _ in pairs):
         return tuple(one for pair in pairs for one in _decoded(*pair))

@@ -1,4 +1,7 @@
-"""REST paths of unary methods that carry google.api.http and speak google.api.HttpBody; all else Envoy transcodes."""
+"""REST paths of methods that carry google.api.http and speak google.api.HttpBody; everything else Envoy transcodes.
+
+Those of WebSockets are custom patterns, of the kind ``WEBSOCKET``: a verb that no HTTP client sends.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ from predmesh_rpc.errors import InvalidInput, Violation
 _BODY = httpbody_pb2.HttpBody.DESCRIPTOR.full_name
 _VARIABLE = re.compile(r"\{(\w+)(?:=([^{}]+))?\}")
 _VERBS = ("get", "post", "put", "patch", "delete")
+WEBSOCKET = "WEBSOCKET"
+"""The verb of paths that are opened as WebSockets."""
 _HEAD = len("/v1")
 _OPEN_INFERENCE = re.compile("/v2(/.*)?")
 
@@ -27,7 +32,7 @@ class RestPath:
     """One way to call a method over REST.
 
     Attributes:
-        verb: the HTTP method, in capitals.
+        verb: the HTTP method in capitals, or WEBSOCKET.
         path: of the gRPC method, ``/package.Service/Method``.
         pattern: matches the whole REST path; its groups are fields of the request.
         message: class of the request.
@@ -70,12 +75,13 @@ class RestPath:
 
 
 class RestPaths:
-    """The REST paths of the methods of *services*, by full name, whose answer is one HttpBody."""
+    """The REST paths of methods that answer by HttpBody."""
 
-    def __init__(self, services: Iterable[str]) -> None:
+    def __init__(self, services: Iterable[str], *, streams: bool = False) -> None:
+        """Take in *services*, by full name: their unary methods, or those that stream both ways."""
         self._by_head: dict[tuple[str, str], list[RestPath]] = {}
         for service in services:
-            for method in _methods(service):
+            for method in _methods(service, streams):
                 for template, path in _paths(method):
                     self._by_head.setdefault((path.verb, template[:_HEAD]), []).append(path)
 
@@ -87,25 +93,26 @@ class RestPaths:
         return None
 
 
-def _methods(service: str) -> Iterator[MethodDescriptor]:
+def _methods(service: str, streams: bool) -> Iterator[MethodDescriptor]:
     try:
         found = Default().FindServiceByName(service)  # type: ignore[no-untyped-call]
     except KeyError:
         return
-    yield from (
-        method for method in found.methods if method.output_type.full_name == _BODY and not method.server_streaming
-    )
+    for method in found.methods:
+        if method.output_type.full_name == _BODY and method.client_streaming == method.server_streaming == streams:
+            yield method
 
 
 def _paths(method: MethodDescriptor) -> Iterator[tuple[str, RestPath]]:
     """The ways to call *method*, each with its template."""
     rule: http_pb2.HttpRule = method.GetOptions().Extensions[annotations_pb2.http]
     for each in (rule, *rule.additional_bindings):
-        verb = each.WhichOneof("pattern")
-        if verb in _VERBS:
-            service, template = method.containing_service.full_name, getattr(each, verb)
+        kind = each.WhichOneof("pattern")
+        if kind in _VERBS or each.custom.kind == WEBSOCKET:
+            template = each.custom.path or getattr(each, kind)
+            service = method.containing_service.full_name
             path = RestPath(
-                verb.upper(),
+                each.custom.kind or kind.upper(),
                 f"/{service}/{method.name}",
                 _pattern(template),
                 GetMessageClass(method.input_type),

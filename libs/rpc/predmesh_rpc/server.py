@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -47,6 +47,7 @@ class Server:
         port: port of the first TCP address; 0 where there is none.
         metrics_port: TCP port of ``/metrics``; 0 where there is none.
         http_port: TCP port of the HTTP/1.1 front; 0 where there is none.
+        websocket_port: TCP port of the WebSockets; 0 where there is none.
     """
 
     def __init__(self, settings: ServiceSettings, table: Table, health: Health, names: Sequence[str]) -> None:
@@ -54,6 +55,7 @@ class Server:
         self.port = 0
         self.metrics_port = 0
         self.http_port = 0
+        self.websocket_port = 0
         self._settings = settings
         self._table = table
         self._names = tuple(names)
@@ -78,6 +80,8 @@ class Server:
                     traced=traces,
                 )
                 self.http_port = await stack.enter_async_context(front.listening(settings.http_address))
+            if settings.websocket_address:
+                self.websocket_port = await stack.enter_async_context(self._sockets_opened(settings))
             stack.push_async_callback(self.drain, settings.grace_seconds)
             await self._listen()
             self._stack = stack.pop_all()
@@ -103,6 +107,18 @@ class Server:
         finally:
             self._remove_sockets()
         _log.info("drained")
+
+    def _sockets_opened(self, settings: ServiceSettings) -> AbstractAsyncContextManager[int]:
+        # Most services open none, and need not load the library.
+        from predmesh_rpc.socket_front import SocketFront
+
+        front = SocketFront(
+            self._table,
+            serving=self.health.serving,
+            grace_seconds=settings.grace_seconds,
+            traced=bool(settings.otlp_endpoint),
+        )
+        return front.listening(settings.websocket_address)
 
     def _remove_sockets(self) -> None:
         for path, mine in self._sockets.items():

@@ -49,6 +49,9 @@ class ServiceSettings(BaseModel):
     http_address: str = ""
     """Where the HTTP/1.1 front for unary calls listens, ``unix:/path`` or ``host:port``; empty turns it off."""
 
+    websocket_address: str = ""
+    """Where WebSockets are opened, ``unix:/path`` or ``host:port``; empty turns them off."""
+
     metrics_address: str = ""
     """Where Prometheus reads ``/metrics``: ``host:port`` or ``unix:/path``; empty turns it off."""
 

@@ -132,6 +132,14 @@ class PredictionHttp(http_grpc.PredictionHttpServiceServicer):
         described = _described(request, self._demands)
         yield httpbody_pb2.HttpBody(content_type="application/x-ndjson", data=described.data + b"\n")
 
+    async def StreamPredictMessages(
+        self, request_iterator: AsyncIterator[http_pb.StreamPredictMessagesRequest], context: Any
+    ) -> AsyncIterator[httpbody_pb2.HttpBody]:
+        """What each message brings."""
+        async for request in request_iterator:
+            await self._demands.meet(request.model, context)
+            yield _described(request, self._demands)
+
     async def GetHomePage(self, request: http_pb.GetHomePageRequest, context: Any) -> httpbody_pb2.HttpBody:
         """A page."""
         return httpbody_pb2.HttpBody(content_type="text/html; charset=utf-8", data=b"<h1>Predmesh</h1>")

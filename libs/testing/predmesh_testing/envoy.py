@@ -51,6 +51,7 @@ def settings_over(front: str, *sockets: Path, **more: Any) -> Settings:
     return Settings(
         prediction_addresses=tuple(f"unix:{socket}" for socket in sockets),
         prediction_http_addresses=tuple(f"unix:{http_socket(socket)}" for socket in sockets if front == "http"),
+        prediction_websocket_addresses=tuple(f"unix:{websockets(socket)}" for socket in sockets),
         **more,
     )
 
@@ -58,6 +59,11 @@ def settings_over(front: str, *sockets: Path, **more: Any) -> Settings:
 def http_socket(socket: Path) -> Path:
     """Where the echo at *socket* has its HTTP front."""
     return socket.with_suffix(".http")
+
+
+def websockets(socket: Path) -> Path:
+    """Where the echo at *socket* opens WebSockets."""
+    return socket.with_suffix(".ws")
 
 
 @contextlib.contextmanager
@@ -98,6 +104,7 @@ def running_echo(socket: Path, **variables: str) -> Iterator[subprocess.Popen[by
     """Starts `echo_prediction` on the unix socket *socket* with more environment *variables*, and ends it."""
     command = [sys.executable, "-m", "predmesh_testing.echo_prediction"]
     own = {"ECHO_ADDRESS": f"unix:{socket}", "ECHO_HTTP_ADDRESS": f"unix:{http_socket(socket)}"}
+    own |= {"ECHO_WEBSOCKET_ADDRESS": f"unix:{websockets(socket)}"}
     own |= {"ECHO_GRACE_SECONDS": "0", "ECHO_LOG_LEVEL": "ERROR"}
     process = subprocess.Popen(command, env=os.environ | own | variables)
     try:

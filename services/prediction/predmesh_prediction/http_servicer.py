@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -91,6 +91,14 @@ class PredictionHttpServicer(PredictionHttpServiceServicer):
         async with aclosing(self._streams.answers(request, answer_document)) as parts:
             async for part in parts:
                 yield part
+
+    async def StreamPredictMessages(
+        self, request_iterator: AsyncIterator[pb.StreamPredictMessagesRequest], context: Any
+    ) -> AsyncGenerator[httpbody_pb2.HttpBody, None]:
+        """Predict rows as they come."""
+        async with aclosing(self._streams.messages(request_iterator)) as answers:
+            async for answer in answers:
+                yield answer
 
     async def PredictTypedHttp(self, request: pb.PredictTypedHttpRequest, context: Any) -> httpbody_pb2.HttpBody:
         """Predict the one row of a JSON body."""

@@ -1,4 +1,4 @@
-"""Streams of predictions over REST: one line or server-sent event a row, in request order."""
+"""Streams of predictions as JSON: one line, server-sent event or message a row, in request order."""
 
 from __future__ import annotations
 
@@ -12,9 +12,18 @@ from google.api import httpbody_pb2
 from predmesh.prediction.v1 import prediction_http_service_pb2 as pb
 from predmesh_rpc import context as ambient
 
+from predmesh_prediction.answer_json import answer_document
 from predmesh_prediction.answers import Answer
-from predmesh_prediction.bodies import LINES, check_content_type, media_type, read_instances, read_line, read_object
-from predmesh_prediction.one_row import of_one_row
+from predmesh_prediction.bodies import (
+    JSON,
+    LINES,
+    check_content_type,
+    media_type,
+    read_instances,
+    read_line,
+    read_object,
+)
+from predmesh_prediction.one_row import ROW, of_one_row
 from predmesh_prediction.pipeline import in_order
 from predmesh_prediction.predicting import Predictor, Rows
 from predmesh_prediction.stream_errors import stream_error
@@ -23,22 +32,21 @@ from predmesh_prediction.validation import check_bytes, check_some_rows
 EVENTS = "text/event-stream"
 """Content type of server-sent events."""
 
-_Request = pb.StreamPredictHttpRequest | pb.StreamPredictTypedHttpRequest
+_Request = pb.StreamPredictHttpRequest | pb.StreamPredictTypedHttpRequest | pb.StreamPredictMessagesRequest
+_Told = Callable[[Answer], dict[str, Any]]
 _Row = Callable[[], Any]
 """Gives the JSON value of a row, or raises what is wrong with it."""
 
 
 class HttpStreams:
-    """Predicts each row of a body by itself, so that one that fails leaves the others alone."""
+    """Predicts each row by itself, so that one that fails leaves the others alone."""
 
     def __init__(self, predictor: Predictor, *, window: int) -> None:
-        """Answer with *predictor*; of one body *window* rows are under way, or wait to be taken, at most."""
+        """Answer with *predictor*; of one stream *window* rows are under way, or wait to be taken, at most."""
         self._predictor = predictor
         self._window = window
 
-    async def answers(
-        self, request: _Request, told: Callable[[Answer], dict[str, Any]]
-    ) -> AsyncGenerator[httpbody_pb2.HttpBody, None]:
+    async def answers(self, request: _Request, told: _Told) -> AsyncGenerator[httpbody_pb2.HttpBody, None]:
         """The body that answers *request*, a part a row; *told* gives the JSON form of a row's answer.
 
         Raises:
@@ -50,21 +58,37 @@ class HttpStreams:
         kind, written = (EVENTS, _event) if events else (LINES, _line)
 
         async def answered(index: int, row: _Row) -> bytes:
-            request_id = f"{ambient.request_id()}-{index}"
-            try:
-                with of_one_row(f"instances[{index}]"):
-                    answer = await self._predictor.predict(request.model, request.version, Rows([row()]), request_id)
-                return written("prediction", {"index": index, "response": told(answer)})
-            except Exception as error:
-                fault = stream_error(error, request_id)
-                said = {"code": fault.code, "message": fault.message, "reason": fault.reason}
-                return written("error", {"index": index, "error": said})
+            return written(await self._outcome(request, index, row, f"instances[{index}]", told))
 
         async with aclosing(in_order(_each(rows), answered, window=self._window)) as parts:
             async for part in parts:
                 yield httpbody_pb2.HttpBody(content_type=kind, data=part)
         if events:
             yield httpbody_pb2.HttpBody(content_type=kind, data=b'event: end\ndata: {"rows":%d}\n\n' % len(rows))
+
+    async def messages(
+        self, requests: AsyncIterator[pb.StreamPredictMessagesRequest]
+    ) -> AsyncGenerator[httpbody_pb2.HttpBody, None]:
+        """What each of *requests*, which brings a row, is answered."""
+
+        async def answered(index: int, request: pb.StreamPredictMessagesRequest) -> bytes:
+            row = partial(_read, request)
+            return orjson.dumps(await self._outcome(request, index, row, ROW, answer_document))
+
+        async with aclosing(in_order(requests, answered, window=self._window)) as answers:
+            async for answer in answers:
+                yield httpbody_pb2.HttpBody(content_type=JSON, data=answer)
+
+    async def _outcome(self, request: _Request, index: int, row: _Row, place: str, told: _Told) -> dict[str, Any]:
+        """The document that says what became of a row, which is called *place*."""
+        request_id = f"{ambient.request_id()}-{index}"
+        try:
+            with of_one_row(place):
+                answer = await self._predictor.predict(request.model, request.version, Rows([row()]), request_id)
+            return {"index": index, "response": told(answer)}
+        except Exception as error:
+            fault = stream_error(error, request_id)
+            return {"index": index, "error": {"code": fault.code, "message": fault.message, "reason": fault.reason}}
 
 
 def _rows(request: _Request) -> Sequence[_Row]:
@@ -89,12 +113,19 @@ async def _each(rows: Sequence[_Row]) -> AsyncIterator[_Row]:
         yield row
 
 
-def _line(name: str, document: dict[str, Any]) -> bytes:
+def _read(request: pb.StreamPredictMessagesRequest) -> Any:
+    """The row in a message."""
+    check_bytes(len(request.body.data))
+    return read_line(request.body.data, 1, ROW, request.model)
+
+
+def _line(document: dict[str, Any]) -> bytes:
     return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _event(name: str, document: dict[str, Any]) -> bytes:
-    return b"event: %b\nid: %d\ndata: %b\n\n" % (name.encode(), document["index"], orjson.dumps(document))
+def _event(document: dict[str, Any]) -> bytes:
+    name = b"error" if "error" in document else b"prediction"
+    return b"event: %b\nid: %d\ndata: %b\n\n" % (name, document["index"], orjson.dumps(document))
 
 
 def _same(row: Any) -> Any:

@@ -129,6 +129,9 @@ def test_the_gateway_calls_every_prediction(scaled_mesh: Mesh, scaled: dict[str,
     gateway, workers = gateway_settings(scaled_mesh), [scaled["prediction.0"], scaled["prediction.1"]]
     assert gateway.prediction_addresses == tuple(each.environment["PREDICTION_ADDRESS"] for each in workers)
     assert gateway.prediction_http_addresses == tuple(each.environment["PREDICTION_HTTP_ADDRESS"] for each in workers)
+    sockets = tuple(each.environment["PREDICTION_WEBSOCKET_ADDRESS"] for each in workers)
+    assert gateway.prediction_websocket_addresses == sockets
+    assert len(set(sockets)) == 2
 
 
 def test_prometheus_finds_every_worker(scaled: dict[str, Program]) -> None:

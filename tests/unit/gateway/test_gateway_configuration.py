@@ -269,3 +269,40 @@ def test_what_a_process_answers_never_takes_it_out():
     found = prediction_cluster(Settings())["outlier_detection"]
     assert found["split_external_local_origin_errors"]
     assert {found[key] for key in found if key.startswith("enforcing_")} == {0}
+
+
+SOCKETS = Settings(
+    prediction_websocket_addresses=("unix:/run/a-ws.sock",), cors_origins=("https://a.example", "https://b.example")
+)
+
+
+def test_there_are_no_websockets_without_an_address():
+    assert "upgrade_configs" not in str(routes(HTTP))
+    assert [one["name"] for one in clusters(SOCKETS)] == ["prediction", "prediction_websocket"]
+
+
+def test_a_websocket_is_a_stream_of_its_own_cluster_and_not_transcoded():
+    sockets = [one for one in routes(SOCKETS) if "upgrade_configs" in one.get("route", {})]
+    assert [one["match"]["safe_regex"]["regex"] for one in sockets] == [STREAMED] * 3
+    for one in sockets:
+        assert one["route"]["cluster"] == "prediction_websocket"
+        assert one["route"]["max_stream_duration"]["max_stream_duration"] == "3600s"
+        assert one["typed_per_filter_config"]["envoy.filters.http.grpc_json_transcoder"]["disabled"]
+
+
+def test_prediction_is_told_of_the_one_origin_that_is_allowed_and_of_the_gateways_own():
+    sockets = [one for one in routes(SOCKETS) if "upgrade_configs" in one.get("route", {})]
+    told = [
+        {each["header"]["key"]: each["header"]["value"] for each in one["request_headers_to_add"]} for one in sockets
+    ]
+    origins = [{"x-predmesh-allowed-origin": origin} for origin in SOCKETS.cors_origins]
+    assert told == [{"x-predmesh-origin": "%REQ(:AUTHORITY)%", **origin} for origin in (*origins, {})]
+    asked = [
+        each["string_match"]["exact"] for one in sockets for each in one["match"]["headers"] if each["name"] == "origin"
+    ]
+    assert asked == list(SOCKETS.cors_origins)
+    assert all(
+        each["append_action"] == "OVERWRITE_IF_EXISTS_OR_ADD"
+        for one in sockets
+        for each in one["request_headers_to_add"]
+    )

@@ -1,6 +1,7 @@
 """Streams over REST: a line or an event a row, in order, errors in-band, a bounded number of rows under way."""
 
 import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -123,11 +124,25 @@ async def test_an_unknown_model_fails_the_call(mesh: Mesh) -> None:
     assert (code, info["metadata"]["nearest"]) == (grpc.StatusCode.NOT_FOUND, "digits")
 
 
-async def test_rows_that_nobody_takes_are_not_begun(tmp_path: Path) -> None:
+def of_one_body(servicer: PredictionHttpServicer) -> AsyncGenerator[Any, None]:
+    return servicer.StreamPredictHttp(asked({"instances": [FLIGHT] * 100}), None)
+
+
+def of_messages(servicer: PredictionHttpServicer) -> AsyncGenerator[Any, None]:
+    async def rows() -> AsyncIterator[pb.StreamPredictMessagesRequest]:
+        for _ in range(100):
+            body = httpbody_pb2.HttpBody(data=orjson.dumps(FLIGHT))
+            yield pb.StreamPredictMessagesRequest(model="flight-delay", body=body)
+
+    return servicer.StreamPredictMessages(rows(), None)
+
+
+@pytest.mark.parametrize("stream", [of_one_body, of_messages])
+async def test_rows_whose_answers_nobody_takes_are_not_begun(tmp_path: Path, stream: Any) -> None:
     async with open_mesh(tmp_path, stream_window=4) as mesh:
         await mesh.deploy(FLIGHTS)
         (servicer,) = [each for _, each in mesh.service.servicers if isinstance(each, PredictionHttpServicer)]
-        async with aclosing(servicer.StreamPredictHttp(asked({"instances": [FLIGHT] * 100}), None)) as parts:
+        async with aclosing(stream(servicer)) as parts:
             for taken in (1, 2, 3):
                 await anext(parts)
                 # What was begun before it is in a batch when this is answered.
