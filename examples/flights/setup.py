@@ -27,8 +27,6 @@ from redis.exceptions import RedisError  # noqa: E402
 from examples.flights import materialise, train  # noqa: E402
 from examples.flights.content import stamped  # noqa: E402
 
-MODEL = "flight-delay"
-
 
 class NotServed(Exception):
     """The flights could not be served; the message says what to do next."""
@@ -60,7 +58,7 @@ def serve(home: Home) -> None:
     # Materialising takes a process whose memory is bounded; it runs while the deploy compiles.
     filling = None if materialised == (stamped("trained"), materialise.DEMO_TIME) else _fill(online)
     try:
-        _deploy(store)
+        deploy(store, train.BUNDLE, replace=True, on_progress=_say, compiler=typed_compiler(store))
     finally:
         failure = _filled(filling) if filling is not None else ""
     if failure:
@@ -94,17 +92,6 @@ def _filled(filling: subprocess.Popen[str]) -> str:
         return said
     _say(said.strip().splitlines()[-1])
     return ""
-
-
-def _deploy(store: Store) -> None:
-    """Deploys unless the same training is live, which is told without compiling."""
-    deployed = store.root.parent / "flights-example"
-    if deployed.exists():
-        digest, bundle_id = deployed.read_text().split()
-        if digest == stamped("trained") and bundle_id in store.current().bundle_ids:
-            return
-    generation = deploy(store, train.BUNDLE, replace=True, on_progress=_say, compiler=typed_compiler(store))
-    deployed.write_text(f"{stamped('trained')} {generation.find(MODEL, train.VERSION).bundle_id}\n")
 
 
 def _say(words: str) -> None:
