@@ -160,7 +160,8 @@ def cors_policy(origins: tuple[str, ...]) -> Json:
         "envoy.extensions.filters.http.cors.v3.CorsPolicy",
         allow_origin_string_match=[{"exact": origin} for origin in origins],
         allow_methods="GET,POST,OPTIONS",
-        allow_headers="content-type,x-grpc-web,x-user-agent,grpc-timeout,x-request-id,inference-header-content-length",
+        allow_headers="authorization,content-type,grpc-timeout,inference-header-content-length,x-grpc-web,x-request-id,"
+        "x-user-agent",
         expose_headers="grpc-status,grpc-message,grpc-status-details-bin,x-request-id,inference-header-content-length",
         max_age="600",
     )

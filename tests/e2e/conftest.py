@@ -9,7 +9,7 @@ from predmesh_testing.running import RunningMesh, free_port
 @pytest.fixture(scope="session")
 def flights_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
     """A running mesh with the flights model, its features materialised; prediction and features have two workers."""
-    mesh = RunningMesh(tmp_path_factory.mktemp("mesh"), free_port())
+    mesh = RunningMesh(tmp_path_factory.mktemp("mesh"), free_port(), f"http://127.0.0.1:{free_port()}")
     try:
         mesh.predmesh("up", "--port", str(mesh.port), "--workers", "prediction=2,features=2,preprocessing=1")
         mesh.python("examples/flights/setup.py")

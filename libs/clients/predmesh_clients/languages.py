@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 
 from predmesh_clients.package import ClientPackage, Files
 from predmesh_clients.python import python_files
+from predmesh_clients.typescript import typescript_files
 
 LANGUAGES: Mapping[str, Callable[[ClientPackage], Files]] = {
     "python": python_files,
+    "typescript": typescript_files,
 }
 """What makes the files of a package, by language."""

@@ -56,6 +56,16 @@ def title(contract: Contract) -> str:
     return f"{contract.bundle.name} version {contract.bundle.version}"
 
 
+def module_name(contract: Contract) -> str:
+    """Name of the module of a model and its version: `flight_delay_v1`."""
+    return f"{contract.bundle.name.replace('-', '_')}_v{contract.bundle.version}"
+
+
+def describe(package: ClientPackage) -> str:
+    """The models of a package, in words."""
+    return ", ".join(title(each) for each in package.contracts)
+
+
 def environment(**filters: Callable[..., Any]) -> Environment:
     """The templates, which may use *filters*; a name that nobody gave is an error."""
     made = Environment(

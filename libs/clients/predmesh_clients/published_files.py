@@ -31,13 +31,15 @@ def slim_files(contracts: Sequence[Contract]) -> list[FileProto]:
     return [file for file in kept if file.message_type or file.enum_type]
 
 
-def with_foreign(files: Sequence[FileProto], *others: str) -> list[FileProto]:
-    """*files* behind all that they import from elsewhere, and the files named *others*; without comments."""
-    foreign = closure([*others, *(name for file in files for name in file.dependency if not name.startswith(_OURS))])
-    bare = [*foreign, *(FileProto.FromString(each.SerializeToString()) for each in files)]
-    for each in bare:
-        each.ClearField("source_code_info")
-    return bare
+def with_foreign(files: Sequence[FileProto], *others: str, comments: bool = False) -> list[FileProto]:
+    """*files* behind all that they import from elsewhere, and the files named *others*; with comments where asked."""
+    imported = (name for file in files for name in file.dependency if not name.startswith(_OURS))
+    foreign = closure([*others, *imported], comments=comments)
+    copies = [FileProto.FromString(each.SerializeToString()) for each in files]
+    if not comments:
+        for each in copies:
+            each.ClearField("source_code_info")
+    return [*foreign, *copies]
 
 
 def _imports(contracts: Sequence[Contract]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from predmesh_compiler.fields import TypedField, one_line
 from predmesh_compiler.service_file import MOST_ROWS
 from predmesh_frame import DataType
 
-from predmesh_clients.package import ClientPackage, Files, environment, pascal, title
+from predmesh_clients.package import ClientPackage, Files, environment, module_name, pascal, title
 from predmesh_clients.published_files import slim_files, with_foreign
 
 _TYPES = {
@@ -112,7 +112,7 @@ def python_files(package: ClientPackage) -> Files:
 
 def _model(contract: Contract) -> Mapping[str, Any]:
     bundle = contract.bundle
-    module = f"{bundle.name.replace('-', '_')}_v{bundle.version}"
+    module = module_name(contract)
     fields = {each.name: each for each in contract.inputs}
     plain = [each for each in bundle.inputs if each.required and not each.shape]
     return {

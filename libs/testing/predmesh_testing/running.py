@@ -31,6 +31,8 @@ class RunningMesh:
 
     home: Path
     port: int
+    cors_origin: str = ""
+    """Whose pages may call, e.g. `http://127.0.0.1:9000`."""
 
     @property
     def address(self) -> str:
@@ -40,7 +42,8 @@ class RunningMesh:
     @property
     def environment(self) -> dict[str, str]:
         """What a process needs to find this mesh."""
-        return os.environ | {"PREDMESH_HOME": str(self.home)}
+        chosen = {"PREDMESH_HOME": str(self.home), "GATEWAY_CORS_ORIGINS": self.cors_origin}
+        return os.environ | {name: value for name, value in chosen.items() if value}
 
     def predmesh(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs the command line against this mesh."""
