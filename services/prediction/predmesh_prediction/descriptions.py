@@ -6,6 +6,7 @@ from predmesh.prediction.v1 import prediction_service_pb2 as pb
 from predmesh_bundle.generation import LiveModel
 from predmesh_bundle.schema import Bundle, Input, Output
 from predmesh_bundle.store import StoredBundle
+from predmesh_frame import DataType
 
 from predmesh_prediction.structs import to_value
 from predmesh_prediction.values import json_example
@@ -50,7 +51,7 @@ def _input(spec: Input) -> pb.FieldDescription:
         minimum=spec.minimum,
         maximum=spec.maximum,
         categories=spec.categories,
-        example=to_value(json_example(spec.example)),
+        example=to_value(json_example(spec.example, integer=spec.type is DataType.INT64)),
         personal=spec.personal,
     )
 

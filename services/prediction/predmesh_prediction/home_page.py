@@ -11,6 +11,7 @@ from typing import Any
 from predmesh_bundle.generation import LiveModel
 from predmesh_bundle.schema import Bundle, Input
 from predmesh_bundle.store import StoredBundle
+from predmesh_frame import DataType
 
 from predmesh_prediction.values import json_example
 
@@ -42,7 +43,7 @@ def home_page(models: Sequence[tuple[LiveModel, StoredBundle]], origin: str = OR
 
 def example_row(bundle: Bundle) -> dict[str, Any]:
     """The inputs' examples, as one row of a request."""
-    return {spec.name: json_example(spec.example) for spec in bundle.inputs}
+    return {spec.name: json_example(spec.example, integer=spec.type is DataType.INT64) for spec in bundle.inputs}
 
 
 def curl(bundle: Bundle, verb: str, origin: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from math import nan, prod
+from math import prod
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -40,6 +40,7 @@ class TypedContract:
         outputs = self._outputs.DESCRIPTOR.fields_by_name
         self._read = [_reader(spec, inputs[spec.name]) for spec in bundle.inputs]
         self._write = {spec.name: _writer(spec, outputs[spec.name]) for spec in bundle.outputs}
+        self._floats = [spec.name for spec in bundle.outputs if spec.type in (DataType.FLOAT, DataType.DOUBLE)]
 
     def message(self, name: str) -> type[Any]:
         """The class of the contract's message of that name."""
@@ -50,9 +51,19 @@ class TypedContract:
         """What the message *inputs* brings, by input name, as a generic call would bring it."""
         return {name: value for name, read in self._read if (value := read(inputs)) is not None}
 
-    def outputs(self, record: Mapping[str, Any]) -> Any:
-        """The message of what one row is answered, given as JSON values by output name."""
-        return self._outputs(**{name: self._write[name](value) for name, value in record.items()})
+    def outputs(self, record: Mapping[str, Any], number: Callable[[str], Any]) -> Any:
+        """The message of what one row is answered, given as JSON values by output name.
+
+        JSON has null for what is not finite; *number* gives such an output as it is, (shape) by name.
+        """
+        values = {name: self._write[name](value) for name, value in record.items()}
+        for name in self._floats:
+            value = values[name]
+            if value is None:
+                values[name] = number(name)
+            elif type(value) is list and None in value:
+                values[name] = number(name).ravel().tolist()
+        return self._outputs(**values)
 
 
 def typed_contract(stored: StoredBundle) -> TypedContract | None:
@@ -128,8 +139,6 @@ def _value_writer(spec: Output, field: FieldDescriptor) -> _Change:
     if field.enum_type is not None:
         return {label: number for number, label in _numbers(field, spec.labels).items()}.__getitem__
     match spec.type:
-        case DataType.FLOAT | DataType.DOUBLE:
-            return lambda number: nan if number is None else number
         case DataType.INT64:
             return int
         case DataType.BYTES:

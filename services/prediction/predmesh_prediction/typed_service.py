@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import grpc
@@ -112,4 +112,8 @@ class TypedService:
         return response
 
     def _outputs(self, answer: Answer) -> list[Any]:
-        return [self.contract.outputs(record) for record in answer.predictions]
+        columns = cache(lambda: answer.columns.columns)
+        return [
+            self.contract.outputs(record, lambda name, row=row: columns()[name].values[row])  # type: ignore[misc]
+            for row, record in enumerate(answer.predictions)
+        ]

@@ -100,8 +100,10 @@ def kind(value: object) -> str:
 _KINDS: dict[type, str] = {bool: "a boolean", str: "a string", list: "an array", dict: "an object", bytes: "bytes"}
 
 
-def json_example(value: Any) -> Any:
-    """A bundle's example as a caller would send it: times as RFC 3339 text, bytes as base64."""
+def json_example(value: Any, *, integer: bool) -> Any:
+    """A bundle's example as a caller would send it: times as RFC 3339 text, bytes as base64, wide integers as text."""
+    if integer and isinstance(value, int) and abs(value) >= EXACT:
+        return str(value)
     if isinstance(value, datetime):
         aware = value if value.tzinfo else value.replace(tzinfo=UTC)
         return aware.isoformat().replace("+00:00", "Z")
@@ -109,4 +111,4 @@ def json_example(value: Any) -> Any:
         return f"{value.isoformat()}T00:00:00Z"
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
-    return [json_example(each) for each in value] if isinstance(value, list | tuple) else value
+    return [json_example(each, integer=integer) for each in value] if isinstance(value, list | tuple) else value

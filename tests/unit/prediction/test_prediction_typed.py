@@ -53,6 +53,8 @@ def _element(spec: Any, field: Any, value: Any) -> Any:
         moment = field.message_type._concrete_class()
         moment.FromJsonString(value)
         return moment
+    if spec.type is DataType.INT64:
+        return int(value)
     return base64.b64decode(value) if spec.type is DataType.BYTES else value
 
 
@@ -233,6 +235,12 @@ async def test_arrays_come_row_by_row_and_labels_are_text(mesh: Mesh) -> None:
     ]
 
 
+def test_an_output_that_is_not_finite_is_no_null() -> None:
+    numbers = {"scores": np.array([np.nan, np.inf, -np.inf])}
+    told = typed(DIGITS).outputs({"digit": "one", "scores": [None, None, None]}, numbers.__getitem__)
+    assert [repr(each) for each in told.scores] == ["nan", "inf", "-inf"]
+
+
 async def test_the_http_front_serves_it(front: httpx.AsyncClient) -> None:
     flights = typed(FLIGHTS)
     headers = {"content-type": "application/x-protobuf"}
@@ -246,7 +254,7 @@ async def test_the_http_front_serves_it(front: httpx.AsyncClient) -> None:
 
 @given(bundle=bundles())
 def test_a_typed_row_reads_as_the_generic_one(bundle: Bundle) -> None:
-    row = {each.name: json_example(each.example) for each in bundle.inputs}
+    row = {each.name: json_example(each.example, integer=each.type is DataType.INT64) for each in bundle.inputs}
     messages = typed(bundle)
     read = messages.row(filled(messages.message("Inputs")(), bundle, row))
     validator = Validator(bundle)
