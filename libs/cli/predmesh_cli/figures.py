@@ -59,8 +59,9 @@ def _buckets(text: str, name: str, *, seconds: float) -> dict[float, float]:
     buckets: dict[float, float] = defaultdict(float)
     for family in text_string_to_metric_families(_only(text, name)):
         for point in family.samples:
-            # Health checks and reflection are not what anybody came for.
-            if point.name == f"{name}_bucket" and not point.labels.get("service", "").startswith("grpc."):
+            # Health checks and reflection are not what anybody came for; a stream lasts as long as its caller likes.
+            service, method = point.labels.get("service", ""), point.labels.get("method", "")
+            if point.name == f"{name}_bucket" and not service.startswith("grpc.") and "Stream" not in method:
                 buckets[float(point.labels["le"]) * seconds] += point.value
     return dict(sorted(buckets.items()))
 

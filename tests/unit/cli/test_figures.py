@@ -18,6 +18,8 @@ predmesh_rpc_seconds_bucket{code="NOT_FOUND",le="0.002",method="Predict",service
 predmesh_rpc_seconds_bucket{code="NOT_FOUND",le="+Inf",method="Predict",service="p.S"} 20
 predmesh_rpc_seconds_bucket{code="OK",le="0.001",method="Check",service="grpc.health.v1.Health"} 7
 predmesh_rpc_seconds_bucket{code="OK",le="+Inf",method="Check",service="grpc.health.v1.Health"} 7
+predmesh_rpc_seconds_bucket{code="OK",le="0.001",method="StreamPredict",service="p.S"} 0
+predmesh_rpc_seconds_bucket{code="OK",le="+Inf",method="StreamPredict",service="p.S"} 5
 """
 ENVOY = """\
 # TYPE envoy_http_downstream_rq_completed counter
@@ -36,7 +38,7 @@ nv_inference_request_summary_us{model="a",version="1",quantile="0.95"} 1500
 """
 
 
-def test_a_service_counts_all_codes_and_no_health_checks() -> None:
+def test_a_service_counts_all_codes_and_neither_health_checks_nor_streams() -> None:
     found = sample(Kind.SERVICE, SERVICE)
     assert found.requests == 120
     assert found.buckets == {0.001: 90, 0.002: 120, math.inf: 120}
