@@ -11,7 +11,7 @@ from predmesh_compiler.lock import LOCK_FILE, parse_lock
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = Path(__file__).parent / "golden"
-NAMES = ("flights", "wine", "digits", "everything")
+NAMES = ("flights", "everything")
 
 
 def golden_contract(name: str) -> Contract:
