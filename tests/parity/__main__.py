@@ -1,0 +1,65 @@
+"""`python -m tests.parity --url http://127.0.0.1:8080`: one table of requests over every protocol of a server."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from tests.parity.comparing import Report, compare
+from tests.parity.exceptions import EXCEPTIONS
+from tests.parity.faces import faces
+from tests.parity.golden import cases
+from tests.parity.wire import connected
+
+CONTRACT = "/v1/models/parity/versions/1/contract/contract.binpb"
+_WIDEST = 160
+
+
+async def run(url: str, grpc_address: str, only: str, case: str) -> Report:
+    """Compare the faces of the server at *url* whose names hold *only*, by the cases whose names hold *case*."""
+    async with connected(url, grpc_address) as wire:
+        chosen = [face for face in faces(await wire.get(CONTRACT)) if only in face.name]
+        return await compare(wire, chosen, [each for each in cases() if case in each.name])
+
+
+def shown(report: Report) -> str:
+    """The report as text."""
+    lines = []
+    alike: dict[tuple[str, str, str, str], list[str]] = {}
+    for each in report.differences:
+        part = each.part + (f" of row {each.row}" if each.row else "")
+        alike.setdefault((each.case.name, part, _short(each.wanted), _short(each.got)), []).append(each.face)
+    for (case, part, wanted, got), met in alike.items():
+        lines += [f"{case}: {part}", f"    over   {', '.join(met)}", f"    wanted {wanted}", f"    got    {got}"]
+    lines += ["", *(f"{face:24}{count:6} requests" for face, count in report.asked.items()), ""]
+    lines += [f"known: {name}: {count}" for name, count in report.known.items()]
+    requests = sum(report.asked.values())
+    lines += [f"{report.cases} cases, {requests} requests, {len(report.differences)} differences"]
+    return "\n".join(lines)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}…"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run and print; 0 where nothing differs but what is known."""
+    parser = argparse.ArgumentParser(prog="python -m tests.parity", description=__doc__)
+    parser.add_argument("--url", default="http://127.0.0.1:8080", help="where HTTP and gRPC-Web go")
+    parser.add_argument("--grpc", default="", help="host:port of gRPC, where that is another")
+    parser.add_argument("--face", default="", help="only faces whose names hold this")
+    parser.add_argument("--case", default="", help="only cases whose names hold this")
+    options = parser.parse_args(words)
+    report = asyncio.run(run(options.url, options.grpc, options.face, options.case))
+    print(shown(report))
+    stale = [each.name for each in EXCEPTIONS if not report.known[each.name]] if not options.face + options.case else []
+    if stale:
+        print(f"never met, so no exceptions any more: {', '.join(stale)}")
+    return 1 if report.differences or stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
