@@ -96,3 +96,12 @@ def browser(workshop: Workshop) -> list[str]:
     chromium = str(find("headless-chromium"))
     words = [chromium, str(workshop.script("browser.ts")), workshop.mesh.cors_origin]
     return [sys.executable, str(PROGRAMS / "in_browser.py"), *words]
+
+
+def go(workshop: Workshop) -> list[str]:
+    folder = workshop.new("asks")
+    shutil.copytree(PROGRAMS / "go", folder, dirs_exist_ok=True)
+    done("go", "work", "init", folder, workshop.package("go"), folder=workshop.folder)
+    done("go", "vet", "./...", folder=workshop.package("go"))
+    done("go", "build", "-buildvcs=false", "-o", "program", ".", folder=folder)
+    return [str(folder / "program")]

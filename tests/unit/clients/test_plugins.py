@@ -10,7 +10,7 @@ from predmesh_clients.plugins import generated, run
 from predmesh_compiler.contracts import Contract
 
 
-@pytest.mark.parametrize(("language", "program"), [("typescript", "npm")])
+@pytest.mark.parametrize(("language", "program"), [("typescript", "npm"), ("go", "go")])
 def test_a_tool_that_is_not_there_is_named(
     language: str, program: str, flights: Contract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -1,0 +1,3 @@
+module asks
+
+go 1.24.0
