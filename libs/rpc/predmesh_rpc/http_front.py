@@ -24,7 +24,7 @@ from google.rpc import status_pb2
 
 from predmesh_rpc import context
 from predmesh_rpc.edge import Failed
-from predmesh_rpc.errors import PredmeshError
+from predmesh_rpc.errors import NotFound, PredmeshError
 from predmesh_rpc.grpc_frames import FRAME_BYTES, framed, unframed
 from predmesh_rpc.http_server import HttpLimits, HttpRequest, HttpServer, response
 from predmesh_rpc.inprocess_calls import InProcessContext
@@ -107,7 +107,9 @@ class HttpFront:
             name = dict(parse_qsl(query)).get("service", "")
             return response(200 if self._serving(name) else 503, b"text/plain", b"")
         at_hand = context.Request(metadata_of(request.headers))
-        told = _told(Failed(to_status(refusal or not_offered(path), at_hand.id), at_hand.id))
+        is_rest = kind != _MESSAGE and not kind.startswith(_GRPC)
+        unknown = _path_unknown(path) if is_rest else not_offered(path)
+        told = _told(Failed(to_status(refusal or unknown, at_hand.id), at_hand.id))
         if kind.startswith(_GRPC):
             return _FRAMED.failed(*told)
         return _BARE.failed(*told) if kind == _MESSAGE else _document(told[0])
@@ -220,6 +222,10 @@ def error_document(status: status_pb2.Status, error_key: str = "") -> tuple[int,
     if error_key:
         document = {error_key: status.message, **document}
     return _HTTP_OF_CODE.get(status.code, 500), json.dumps(document, ensure_ascii=False).encode()
+
+
+def _path_unknown(path: str) -> PredmeshError:
+    return NotFound("ERROR_REASON_PATH_UNKNOWN", f"nothing is served at {path}; GET / shows what is", path=path)
 
 
 def _fitting(request: HttpRequest, limit_bytes: int) -> bytes:

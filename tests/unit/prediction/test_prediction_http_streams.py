@@ -160,4 +160,4 @@ async def test_a_client_that_leaves_stops_the_work(mesh: Mesh) -> None:
 
 async def test_the_front_of_unary_calls_offers_no_stream(front: httpx.AsyncClient) -> None:
     answer = await front.post("/v1/models/flight-delay:streamPredict", json={"instances": [FLIGHT]})
-    assert answer.json()["details"][0]["reason"] == "ERROR_REASON_NOT_OFFERED"
+    assert answer.json()["details"][0]["reason"] == "ERROR_REASON_PATH_UNKNOWN"

@@ -78,9 +78,9 @@ async def test_an_error_is_its_status_as_json(client: httpx.AsyncClient, model: 
 
 
 @pytest.mark.parametrize(("verb", "path"), [("POST", "/v1/nothing"), ("GET", "/v1/models/m:predict")])
-async def test_what_is_not_offered_is_said(client: httpx.AsyncClient, verb: str, path: str) -> None:
+async def test_an_unknown_path_of_rest_is_not_found(client: httpx.AsyncClient, verb: str, path: str) -> None:
     answer = await client.request(verb, path)
-    assert (answer.status_code, answer.json()["details"][0]["reason"]) == (501, "ERROR_REASON_NOT_OFFERED")
+    assert (answer.status_code, answer.json()["details"][0]["reason"]) == (404, "ERROR_REASON_PATH_UNKNOWN")
 
 
 async def test_a_long_body_is_refused_with_its_size(client: httpx.AsyncClient) -> None:
