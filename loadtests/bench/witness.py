@@ -6,8 +6,9 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from tempfile import TemporaryFile
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import IO
 
 _LATE_SECONDS = 0.05
@@ -34,21 +35,19 @@ class Witness:
 
     notes: IO[str]
     pid: int
-    _read: list[float] = field(default_factory=list)
 
     def longest_ms(self) -> float:
         """The longest time that it was kept from running since it was last asked; 0 below 50 ms."""
-        self.notes.seek(0)
-        lines = [float(line) for line in self.notes.read().splitlines() if line]
-        fresh, self._read = lines[len(self._read) :], lines
-        return round(max(fresh, default=0.0) * 1000, 1)
+        return round(max(map(float, self.notes.readlines()), default=0.0) * 1000, 1)
 
 
 @contextlib.contextmanager
 def sleeping() -> Iterator[Witness]:
     """A sleeper while the block runs."""
-    with TemporaryFile("w+") as notes, subprocess.Popen([sys.executable, "-c", _CODE], stdout=notes) as sleeper:
-        try:
-            yield Witness(notes, sleeper.pid)
-        finally:
-            sleeper.terminate()
+    # Two files of one path: a shared one would have one position, which reading moves.
+    with NamedTemporaryFile("ab") as noted, Path(noted.name).open() as notes:
+        with subprocess.Popen([sys.executable, "-c", _CODE], stdout=noted) as sleeper:
+            try:
+                yield Witness(notes, sleeper.pid)
+            finally:
+                sleeper.terminate()
