@@ -45,9 +45,12 @@ class Witness:
 def sleeping() -> Iterator[Witness]:
     """A sleeper while the block runs."""
     # Two files of one path: a shared one would have one position, which reading moves.
-    with NamedTemporaryFile("ab") as noted, Path(noted.name).open() as notes:
-        with subprocess.Popen([sys.executable, "-c", _CODE], stdout=noted) as sleeper:
-            try:
-                yield Witness(notes, sleeper.pid)
-            finally:
-                sleeper.terminate()
+    with (
+        NamedTemporaryFile("ab") as noted,
+        Path(noted.name).open() as notes,
+        subprocess.Popen([sys.executable, "-c", _CODE], stdout=noted) as sleeper,
+    ):
+        try:
+            yield Witness(notes, sleeper.pid)
+        finally:
+            sleeper.terminate()
