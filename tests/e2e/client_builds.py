@@ -105,3 +105,11 @@ def go(workshop: Workshop) -> list[str]:
     done("go", "vet", "./...", folder=workshop.package("go"))
     done("go", "build", "-buildvcs=false", "-o", "program", ".", folder=folder)
     return [str(folder / "program")]
+
+
+def java(workshop: Workshop) -> list[str]:
+    workshop.package("java")
+    folder = workshop.new("asks-in-java")
+    shutil.copytree(PROGRAMS / "java", folder, dirs_exist_ok=True)
+    done("mvn", "-q", "-B", "-f", "both.xml", "package", folder=folder)
+    return ["java", "-cp", f"{folder}/target/classes:{folder}/target/lib/*", "Asks"]

@@ -17,7 +17,7 @@ import pytest
 from predmesh_testing.needs import needs
 from predmesh_testing.running import FLIGHT, RunningMesh
 
-from tests.e2e.client_builds import Workshop, browser, done, go, node, python_newest, python_oldest
+from tests.e2e.client_builds import Workshop, browser, done, go, java, node, python_newest, python_oldest
 
 
 class Flaky(grpc.GenericRpcHandler):
@@ -64,6 +64,7 @@ BUILDS: list[Any] = [
     pytest.param(node, marks=needs("node", "npm"), id="node"),
     pytest.param(browser, marks=needs("node", "npm", "headless-chromium"), id="browser"),
     pytest.param(go, marks=needs("go"), id="go"),
+    pytest.param(java, marks=needs("mvn", "java"), id="java"),
 ]
 
 

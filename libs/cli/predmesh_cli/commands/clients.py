@@ -41,7 +41,9 @@ def client(
     package: Annotated[
         str,
         typer.Option(
-            "--package", help="What a registry knows it by; for Go the module's path.", show_default="by name"
+            "--package",
+            help="What a registry knows it by; for Go the module's path, for Java GROUP:ARTIFACT.",
+            show_default="by name",
         ),
     ] = "",
     version: Annotated[str, typer.Option("--package-version", help="The package's own version.")] = "0.1.0",
