@@ -16,7 +16,7 @@ EVERYTHING = ROOT / "tests/unit/compiler/golden/everything"
 UV = str(ROOT / ".tools/uv/bin/uv")
 SECONDS = 180
 NPM = ("--silent", "--no-audit", "--no-fund", "--prefer-offline", "--ignore-scripts")
-LOCKED = "grpcio==1.85.1\nprotobuf==6.33.6\n"
+LOCKED = "grpcio==1.85.1\nprotobuf==7.36.2\n"
 
 
 def done(*words: str | Path, folder: Path) -> str:

@@ -29,7 +29,10 @@ class ClientPackage:
     contracts: Sequence[Contract]
     """One a model and version."""
     registered: str = ""
-    """What a registry knows it by; for Go the module's path, for Java GROUP:ARTIFACT. Default: `predmesh-client-NAME`."""
+    """What a registry knows it by; for Go the module's path, for Java GROUP:ARTIFACT.
+
+    Default: `predmesh-client-NAME`.
+    """
     version: str = "0.1.0"
     """Its own version."""
 
