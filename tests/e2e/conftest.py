@@ -1,9 +1,12 @@
 """One real mesh for the end-to-end tests: Envoy, Triton, Redis and the five services, serving the flights."""
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
 from predmesh_testing.running import RunningMesh, free_port
+
+from tests.parity.rows import MODEL
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +19,11 @@ def flights_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMe
         yield mesh
     finally:
         mesh.predmesh("down")
+
+
+@pytest.fixture(scope="module")
+def parity_mesh(flights_mesh: RunningMesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
+    """The same mesh, with the model that takes and gives every type."""
+    flights_mesh.predmesh("deploy", str(shutil.copytree(MODEL, tmp_path_factory.mktemp("parity") / "model")))
+    yield flights_mesh
+    flights_mesh.predmesh("undeploy", "parity")

@@ -1,25 +1,12 @@
 """The parity suite against a real mesh: one table of requests, the same answers over every protocol."""
 
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
 from predmesh_testing.running import ROOT, RunningMesh
 
 from tests.parity.exceptions import EXCEPTIONS
-from tests.parity.rows import MODEL
-
-
-@pytest.fixture
-def parity_mesh(flights_mesh: RunningMesh, tmp_path: Path) -> Iterator[RunningMesh]:
-    """The mesh, with the parity model."""
-    flights_mesh.predmesh("deploy", str(shutil.copytree(MODEL, tmp_path / "model")))
-    yield flights_mesh
-    flights_mesh.predmesh("undeploy", "parity")
 
 
 def test_every_protocol_gives_the_same_answers(parity_mesh: RunningMesh) -> None:

@@ -133,7 +133,8 @@ class Wire:
             body = b"".join(map(framed, shot.bodies))
             kind = "application/grpc-web+proto"
             headers += [("content-type", kind), ("accept", kind), ("x-grpc-web", "1")]
-        answer = await self._http.request(shot.verb, shot.path, content=body, headers=headers)
+        encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+        answer = await self._http.request(shot.verb, shot.path, content=body, headers=encoded)
         told = {name.lower(): value for name, value in answer.headers.items()}
         if shot.how == "web":
             return _web(answer.status_code, told, answer.content)
