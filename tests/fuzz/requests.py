@@ -114,7 +114,7 @@ def misled(seed: int) -> Iterator[tuple[str, Shot]]:
     while True:
         path, verb, headers = dice.choice(PATHS), dice.choice(_VERBS), {}
         for _ in range(dice.choice((0, 0, 1, 2))):
-            path = "/" + _garbled_text(path[1:], dice)
+            path = "/" + _garbled_text(path[1:], dice).lstrip("/")
         if dice.random() < 0.2:
             path += dice.choice(["?", "?model=x", "?version=9", "?a=%ff", "?" + "a" * 2000, "%00", "%2e%2e", "//", "#"])
         if dice.random() < 0.3:
@@ -225,7 +225,7 @@ def _misdirected(face: Face, shot: Shot, dice: random.Random) -> Shot:
         except CannotSay:
             pass
     if dice.random() < 0.3:
-        return _safe(replace(shot, path="/" + _garbled_text(shot.path[1:], dice)))
+        return _safe(replace(shot, path="/" + _garbled_text(shot.path[1:], dice).lstrip("/")))
     if shot.how == "http":
         headers = (
             dict(shot.headers) | {"content-type": dice.choice(_KINDS)} | {dice.choice(_HEADERS): dice.choice(_WORDS)}
