@@ -4,6 +4,7 @@ Decides nothing about models: what loading and routing mean is the service's `Lo
 """
 
 import asyncio
+import gc
 import logging
 import os
 import socket
@@ -306,6 +307,9 @@ class Follower:
         else:
             log.info("bundle unloaded", extra={"bundle_id": bundle_id})
             self._holdings.pop(bundle_id, None)
+            self._store.release(bundle_id)
+            # What a bundle was compiled into refers to itself, and services look for such garbage seldom.
+            gc.collect()
 
     def _start(self, holding: _Holding, work: Coroutine[None, None, None]) -> None:
         def ended(task: asyncio.Task[None]) -> None:

@@ -189,11 +189,19 @@ class Store:
         for folder in (*self.root.glob(".deploy-*"), *(self.root / "bundles").glob(".*")):
             discard(folder)
 
+    def release(self, bundle_id: str) -> None:
+        """Keep what was read of a bundle no longer in memory."""
+        self._bundles.pop(bundle_id, None)
+
     # Members
 
     def acknowledge(self, number: int, answer: Acknowledgement) -> None:
-        """Say that an instance has prepared a generation, or why it cannot."""
-        write_atomically(self._acknowledgements(number) / f"{answer.instance}.json", answer.to_json())
+        """Say that an instance has prepared a generation, or why it cannot.
+
+        Does not wait for the disk, which would keep the instance from answering requests: what is lost is said again.
+        """
+        path = self._acknowledgements(number) / f"{answer.instance}.json"
+        write_atomically(path, answer.to_json(), durable=False)
 
     def acknowledgements(self, number: int) -> dict[str, Acknowledgement]:
         """What the instances say of a generation, by instance."""

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -154,6 +155,27 @@ async def test_the_clock_follows(store: Store) -> None:
         store.set_clock(clock)
         assert isinstance(clock, FixedClock)
         await until(lambda: follower.clock.now() == clock.time)
+
+
+class Compiled(list[object]):
+    """What a bundle was compiled into: it refers to itself, and can be watched."""
+
+
+async def test_nothing_of_an_unloaded_bundle_is_kept(store: Store, write_bundle: WriteBundle) -> None:
+    compiled: list[weakref.ref[object]] = []
+
+    class CompilingLoader(FakeLoader):
+        async def load(self, bundle: StoredBundle) -> None:
+            await super().load(bundle)
+            of_itself = Compiled([bundle])
+            of_itself.append(of_itself)
+            compiled.extend((weakref.ref(of_itself), weakref.ref(bundle)))
+
+    async with following(store, CompilingLoader()) as follower:
+        await in_thread(deploy, store, write_bundle())
+        await until(follower.ready)
+        await in_thread(undeploy, store, "wine")
+        await until(lambda: [each() for each in compiled] == [None, None])
 
 
 async def test_undeploy_drains_and_unloads(store: Store, write_bundle: WriteBundle) -> None:
