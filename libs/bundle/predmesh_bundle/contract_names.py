@@ -17,6 +17,15 @@ CONTRACT_MESSAGES = (
 )
 """Messages of every contract."""
 
+TEXT, DESCRIPTORS, OPENAPI, SCHEMA, REFERENCE = (
+    "contract.proto",
+    "contract.binpb",
+    "openapi.json",
+    "schema.json",
+    "reference.html",
+)
+"""Files of every contract, where it is stored and where it is served."""
+
 UNSPECIFIED = "UNSPECIFIED"
 """Word of the value 0 of every enum."""
 

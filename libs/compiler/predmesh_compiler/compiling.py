@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from predmesh_bundle.compiling import Checked, check_bundle, write_compiled
+from predmesh_bundle.contract_names import DESCRIPTORS, OPENAPI, REFERENCE, SCHEMA, TEXT
 from predmesh_bundle.durable import write_atomically
 from predmesh_bundle.problems import BundleError, Problem
 from predmesh_bundle.schema import Bundle
@@ -20,10 +21,6 @@ from predmesh_compiler.numbering import Clash
 from predmesh_compiler.openapi import openapi_document
 from predmesh_compiler.proto_text import proto_text
 from predmesh_compiler.reference_page import reference_page
-
-DESCRIPTORS, TEXT, OPENAPI, SCHEMA = "contract.binpb", "contract.proto", "openapi.json", "schema.json"
-REFERENCE = "reference.html"
-"""Names of a contract's files."""
 
 
 def _nothing(compiled: Contract) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from predmesh_bundle.contract_names import value_name
+from predmesh_bundle.contract_names import DESCRIPTORS, value_name
 from predmesh_bundle.schema import Input
 from predmesh_frame import DataType
 
@@ -84,7 +84,7 @@ def calls(contract: Contract) -> dict[str, str]:
         "REST, typed": _curl(contract.methods["Predict"].rest_path, {"instance": row}),
         "REST, as every model takes it": _curl(f"{generic}:predict", {"instances": [row]}),
         "gRPC, by grpcurl": f"grpcurl -plaintext -d {shlex.quote(typed)} {HOST} {contract.service}/Predict",
-        "gRPC, by stubs of Python: make them": _stubs(contract, f"{generic}/contract/contract.binpb"),
+        "gRPC, by stubs of Python: make them": _stubs(contract, f"{generic}/contract/{DESCRIPTORS}"),
         "gRPC, by stubs of Python: call": _python(contract),
     }
     if "Explain" in contract.methods:

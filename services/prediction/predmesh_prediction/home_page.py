@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from predmesh_bundle.contract_names import REFERENCE
 from predmesh_bundle.generation import LiveModel
 from predmesh_bundle.schema import Bundle, Input
 from predmesh_bundle.store import StoredBundle
@@ -79,7 +80,7 @@ def _model(live: LiveModel, stored: StoredBundle, origin: str) -> str:
 
 
 def _reference(bundle: Bundle) -> str:
-    return f"/v1/models/{bundle.name}/versions/{bundle.version}/contract/reference.html"
+    return f"/v1/models/{bundle.name}/versions/{bundle.version}/contract/{REFERENCE}"
 
 
 def _inputs(inputs: Sequence[Input]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import FieldDescriptor
-from predmesh_bundle.contract_names import value_name
+from predmesh_bundle.contract_names import DESCRIPTORS, value_name
 from predmesh_bundle.schema import Bundle, Input, Output
 from predmesh_bundle.store import StoredBundle
 from predmesh_frame import DataType
@@ -68,7 +68,7 @@ class TypedContract:
 
 def typed_contract(stored: StoredBundle) -> TypedContract | None:
     """The contract of a stored bundle; None where it was stored without one."""
-    files = stored.contract_file("contract.binpb")
+    files = stored.contract_file(DESCRIPTORS)
     return None if files is None else TypedContract(descriptor_pb2.FileDescriptorSet.FromString(files), stored.bundle)
 
 

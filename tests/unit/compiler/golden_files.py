@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from predmesh_bundle.contract_names import DESCRIPTORS
 from predmesh_bundle.reading import read_yaml
 from predmesh_bundle.schema import Bundle
 from predmesh_compiler import Contract, Lock, contract
-from predmesh_compiler.compiling import DESCRIPTORS, contract_files
+from predmesh_compiler.compiling import contract_files
 from predmesh_compiler.lock import LOCK_FILE, parse_lock
 
 ROOT = Path(__file__).parents[3]

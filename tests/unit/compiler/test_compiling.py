@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import descriptor_pb2
+from predmesh_bundle.contract_names import DESCRIPTORS
 from predmesh_bundle.deploying import VersionTaken, deploy
 from predmesh_bundle.problems import BundleError
 from predmesh_bundle.schema import Bundle
 from predmesh_bundle.skeleton import Template, write_skeleton
 from predmesh_bundle.store import Store
 from predmesh_compiler import check_typed, compile_typed, typed_compiler
-from predmesh_compiler.compiling import DESCRIPTORS
 from predmesh_compiler.earlier import Broken
 from predmesh_compiler.lock import LOCK_FILE, read_lock
 

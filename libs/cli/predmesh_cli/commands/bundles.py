@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from predmesh_bundle.clock import ClockError, clock_to_text, parse_clock
+from predmesh_bundle.contract_names import DESCRIPTORS, TEXT
 from predmesh_bundle.deploying import DeployError
 from predmesh_bundle.deploying import deploy as deploy_bundle
 from predmesh_bundle.deploying import undeploy as undeploy_model
@@ -21,8 +22,6 @@ from predmesh_bundle.skeleton import SkeletonError, Template, write_skeleton
 from predmesh_bundle.store import Store, StoreError
 from predmesh_compiler.breaks import breaks
 from predmesh_compiler.compiling import (
-    DESCRIPTORS,
-    TEXT,
     check_typed,
     contract_files,
     keep_lock,
