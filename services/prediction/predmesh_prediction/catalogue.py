@@ -28,7 +28,7 @@ _LISTED_MODELS = 20
 _TEXT_BYTES = 64
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Served:
     """One loaded bundle; a request that has found it keeps it until it is answered."""
 

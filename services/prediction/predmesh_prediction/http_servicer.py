@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
 from typing import Any
 
 import orjson
@@ -12,6 +11,7 @@ from google.protobuf import json_format
 from predmesh.prediction.v1 import prediction_http_service_pb2 as pb
 from predmesh.prediction.v1.prediction_http_service_pb2_grpc import PredictionHttpServiceServicer
 from predmesh.type.v1 import frame_pb2
+from predmesh_bundle.contract_names import DESCRIPTORS, OPENAPI, REFERENCE, SCHEMA, TEXT
 from predmesh_rpc.context import header, send_initial_metadata
 from predmesh_rpc.errors import FailedPrecondition
 
@@ -25,9 +25,8 @@ from predmesh_prediction.answer_json import (
 from predmesh_prediction.bodies import check_content_type, read_instances, read_object
 from predmesh_prediction.home_page import ORIGIN, home_page
 from predmesh_prediction.http_streams import HttpStreams
-from predmesh_prediction.inputs import MISSING
 from predmesh_prediction.messages import is_packed, read_columns
-from predmesh_prediction.one_row import ROW, of_one_row
+from predmesh_prediction.one_row import ROW, check_row, of_one_row
 from predmesh_prediction.predicting import Predictor, Rows
 from predmesh_prediction.values import integer, kind
 from predmesh_prediction.violations import Violations
@@ -48,11 +47,11 @@ _Bodied = (
 )
 
 CONTRACT_FILES = {
-    "contract.proto": "text/plain; charset=utf-8",
-    "contract.binpb": "application/octet-stream",
-    "openapi.json": "application/json",
-    "schema.json": "application/schema+json",
-    "reference.html": "text/html; charset=utf-8",
+    TEXT: "text/plain; charset=utf-8",
+    DESCRIPTORS: "application/octet-stream",
+    OPENAPI: "application/json",
+    SCHEMA: "application/schema+json",
+    REFERENCE: "text/html; charset=utf-8",
 }
 """The files of a contract, each with its media type."""
 
@@ -84,21 +83,17 @@ class PredictionHttpServicer(PredictionHttpServiceServicer):
         answer = await self._predictor.explain(request.model, request.version, rows, output, top)
         return _json(explained_document(answer, columns=rows.columns is not None, packed=packed))
 
-    async def StreamPredictHttp(
+    def StreamPredictHttp(
         self, request: pb.StreamPredictHttpRequest, context: Any
     ) -> AsyncGenerator[httpbody_pb2.HttpBody, None]:
         """Predict the rows of a body one by one."""
-        async with aclosing(self._streams.answers(request, answer_document)) as parts:
-            async for part in parts:
-                yield part
+        return self._streams.answers(request, answer_document)
 
-    async def StreamPredictMessages(
+    def StreamPredictMessages(
         self, request_iterator: AsyncIterator[pb.StreamPredictMessagesRequest], context: Any
     ) -> AsyncGenerator[httpbody_pb2.HttpBody, None]:
         """Predict rows as they come."""
-        async with aclosing(self._streams.messages(request_iterator)) as answers:
-            async for answer in answers:
-                yield answer
+        return self._streams.messages(request_iterator)
 
     async def PredictTypedHttp(self, request: pb.PredictTypedHttpRequest, context: Any) -> httpbody_pb2.HttpBody:
         """Predict the one row of a JSON body."""
@@ -116,13 +111,11 @@ class PredictionHttpServicer(PredictionHttpServiceServicer):
         rows, _ = _rows(_document(request, ("instances",)), request.model)
         return _json(typed_batch_document(await self._predictor.predict(request.model, request.version, rows)))
 
-    async def StreamPredictTypedHttp(
+    def StreamPredictTypedHttp(
         self, request: pb.StreamPredictTypedHttpRequest, context: Any
     ) -> AsyncGenerator[httpbody_pb2.HttpBody, None]:
         """Predict the rows of a body one by one."""
-        async with aclosing(self._streams.answers(request, typed_document)) as parts:
-            async for part in parts:
-                yield part
+        return self._streams.answers(request, typed_document)
 
     async def ExplainTypedHttp(self, request: pb.ExplainTypedHttpRequest, context: Any) -> httpbody_pb2.HttpBody:
         """Predict the one row of a JSON body and say why."""
@@ -182,10 +175,7 @@ def _rows(document: dict[str, Any], model: str) -> tuple[Rows, bool]:
 
 def _row(document: dict[str, Any], model: str) -> Rows:
     """The only row of a body."""
-    if ROW not in document:
-        violations = Violations()
-        violations.add(ROW, MISSING)
-        violations.check(model)
+    check_row(ROW in document, model)
     return Rows([document[ROW]])
 
 

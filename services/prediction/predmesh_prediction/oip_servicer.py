@@ -83,10 +83,9 @@ class OpenInferenceServicer(GRPCInferenceServiceServicer):  # type: ignore[misc]
             _give(response, each, typed=typed)
         return response
 
-    async def ModelStreamInfer(self, request_iterator: Any, context: Any) -> Any:
+    def ModelStreamInfer(self, request_iterator: Any, context: Any) -> Any:
         """Predict requests as they come, and answer in their order; one that fails is answered with its error."""
-        async for response in in_order(request_iterator, self._streamed, window=self._stream_window):
-            yield response
+        return in_order(request_iterator, self._streamed, window=self._stream_window)
 
     async def ModelConfig(self, request: Any, context: Any) -> Any:
         """Refuse: the model server is not the caller's."""

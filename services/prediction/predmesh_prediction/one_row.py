@@ -8,6 +8,9 @@ from dataclasses import replace
 
 from predmesh_rpc.errors import InvalidInput
 
+from predmesh_prediction.inputs import MISSING
+from predmesh_prediction.violations import Violations
+
 ROW = "instance"
 """What the row is called in such a request."""
 
@@ -24,3 +27,11 @@ def of_one_row(place: str = ROW) -> Iterator[None]:
         told = InvalidInput(error.reason, error.message.replace(_FIRST, place, 1), violations)
         told.metadata |= error.metadata
         raise told from None
+
+
+def check_row(given: bool, model: str) -> None:
+    """Raise InvalidInput unless the row was *given*."""
+    if not given:
+        violations = Violations()
+        violations.add(ROW, MISSING)
+        violations.check(model)

@@ -36,12 +36,11 @@ class PredictionServicer(PredictionServiceServicer):
         )
         return explained_proto(answer, columns=request.HasField("columns"), packed=is_packed(request.columns))
 
-    async def StreamPredict(
+    def StreamPredict(
         self, request_iterator: AsyncIterator[pb.StreamPredictRequest], context: Any
     ) -> AsyncIterator[pb.StreamPredictResponse]:
         """Predict requests as they come, and answer in their order."""
-        async for response in in_order(request_iterator, self._streamed, window=self._stream_window):
-            yield response
+        return in_order(request_iterator, self._streamed, window=self._stream_window)
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
         """List the live models."""

@@ -11,14 +11,12 @@ from predmesh_rpc import context as ambient
 
 from predmesh_prediction.answer_protos import explained_row, provenance_bytes
 from predmesh_prediction.answers import Answer
-from predmesh_prediction.inputs import MISSING
-from predmesh_prediction.one_row import ROW, of_one_row
+from predmesh_prediction.one_row import ROW, check_row, of_one_row
 from predmesh_prediction.pipeline import in_order
 from predmesh_prediction.predicting import Predictor, Rows
 from predmesh_prediction.stream_errors import stream_error
 from predmesh_prediction.typed_contract import TypedContract
 from predmesh_prediction.validation import check_bytes, check_row_count
-from predmesh_prediction.violations import Violations
 
 
 class TypedService:
@@ -66,9 +64,8 @@ class TypedService:
         response.provenance.MergeFromString(provenance_bytes(answer))
         return response
 
-    async def _stream_predict(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
-        async for response in in_order(requests, self._streamed, window=self._window):
-            yield response
+    def _stream_predict(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        return in_order(requests, self._streamed, window=self._window)
 
     async def _explain(self, request: Any, context: Any) -> Any:
         rows = self._only(request)
@@ -99,10 +96,7 @@ class TypedService:
     def _only(self, request: Any) -> Rows:
         """The one row of *request*."""
         check_bytes(request.ByteSize())
-        if not request.HasField(ROW):
-            violations = Violations()
-            violations.add(ROW, MISSING)
-            violations.check(self._model)
+        check_row(request.HasField(ROW), self._model)
         return Rows([self.contract.row(request.instance)])
 
     def _told(self, answer: Answer) -> Any:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
-
-from predmesh_bundle.generation import Generation
+from weakref import WeakKeyDictionary
 
 from predmesh_prediction.catalogue import Served
 from predmesh_prediction.predicting import Predictor
@@ -22,8 +21,7 @@ class TypedServices:
     def __init__(self, predictor: Predictor, *, stream_window: int) -> None:
         self._predictor = predictor
         self._window = stream_window
-        self._generation: Generation | None = None
-        self._made: dict[str, TypedService] = {}
+        self._made: WeakKeyDictionary[Served, TypedService] = WeakKeyDictionary()
 
     def service(self, handler_call_details: Any) -> Any:
         """The grpc.RpcMethodHandler of the call; None where no model's service has such a method.
@@ -44,14 +42,9 @@ class TypedServices:
         return {contract.service: contract.pool for contract in models if contract is not None}
 
     def _typed(self, served: Served) -> TypedService | None:
-        catalogue = self._predictor.catalogue
-        if self._generation is not catalogue.generation:
-            self._generation = catalogue.generation
-            live = {each.bundle_id for each in catalogue.generation.models}
-            self._made = {bundle_id: made for bundle_id, made in self._made.items() if bundle_id in live}
-        bundle_id, bundle = served.stored.bundle_id, served.stored.bundle
-        if bundle_id not in self._made and served.contract is not None:
-            self._made[bundle_id] = TypedService(
+        if served not in self._made and served.contract is not None:
+            bundle = served.stored.bundle
+            self._made[served] = TypedService(
                 served.contract, self._predictor, bundle.name, bundle.version, self._window
             )
-        return self._made.get(bundle_id)
+        return self._made.get(served)
