@@ -10,9 +10,9 @@ from google.protobuf import descriptor_pb2
 from grpc_tools import protoc  # type: ignore[import-untyped]
 from predmesh_compiler import Contract
 from predmesh_compiler.proto_text import proto_text
+from predmesh_testing.needs import find
 
 ROOT = Path(__file__).parents[3]
-BUF = ROOT / ".tools" / "buf-1.75.0" / "node_modules" / ".bin" / "buf"
 
 Protoc = Callable[[Contract], descriptor_pb2.FileDescriptorProto]
 Lint = Callable[[Sequence[Contract]], str]
@@ -49,8 +49,8 @@ def by_protoc(tmp_path_factory: pytest.TempPathFactory) -> Protoc:
 @pytest.fixture(scope="session")
 def lint(tmp_path_factory: pytest.TempPathFactory) -> Lint:
     """What buf has to say about contracts, under the rules of our own protos."""
-    if not BUF.exists():
-        pytest.skip("needs buf: `make dev` installs it")
+    buf = find("buf")
+    assert buf, "buf is missing; deploy/tools.py installs it where Node is"
 
     def linted(contracts: Sequence[Contract]) -> str:
         root = tmp_path_factory.mktemp("buf")
@@ -58,7 +58,8 @@ def lint(tmp_path_factory: pytest.TempPathFactory) -> Lint:
         shutil.copytree(ROOT / "protos", root / "protos")
         for each in contracts:
             write(each, root / "contracts")
-        return subprocess.run([BUF, "lint"], cwd=root, capture_output=True, text=True).stdout
+        done = subprocess.run([buf, "lint"], cwd=root, capture_output=True, text=True)
+        return done.stdout + done.stderr
 
     return linted
 

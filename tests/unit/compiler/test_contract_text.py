@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from predmesh_bundle.reading import read_yaml
 from predmesh_bundle.schema import Bundle
 from predmesh_compiler import Contract, contract
+from predmesh_testing.needs import needs
 
 from tests.unit.compiler.conftest import ROOT, Lint, Protoc
 from tests.unit.compiler.generated_bundles import bundles
@@ -52,10 +53,12 @@ def test_a_descriptor_set_stands_by_itself(bundle: Bundle) -> None:
     assert [each.name for each in methods] == list(compiled.methods)
 
 
+@needs("buf")
 def test_buf_has_nothing_against_the_examples(lint: Lint) -> None:
     assert lint([example(name) for name in EXAMPLES]) == ""
 
 
+@needs("buf")
 @given(several=st.lists(bundles(), min_size=20, max_size=20, unique_by=lambda each: (each.name, each.version)))
 @settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 def test_buf_has_nothing_against_any_bundle(several: list[Bundle], lint: Lint) -> None:

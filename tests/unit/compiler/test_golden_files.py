@@ -2,6 +2,7 @@
 
 import pytest
 from predmesh_bundle.loading import load_bundle
+from predmesh_testing.needs import needs
 
 from tests.unit.compiler.conftest import Lint, Protoc
 from tests.unit.compiler.golden_files import GOLDEN, NAMES, golden_contract, golden_files
@@ -21,6 +22,7 @@ def test_protoc_makes_the_same_of_everything(by_protoc: Protoc) -> None:
     assert by_protoc(compiled).SerializeToString() == without_places(compiled)
 
 
+@needs("buf")
 def test_buf_has_nothing_against_everything(lint: Lint) -> None:
     assert lint([golden_contract("everything")]) == ""
 
