@@ -12,11 +12,11 @@ from typing import Any
 
 from predmesh_bundle.contract_names import value_name
 from predmesh_compiler.contracts import Contract
-from predmesh_compiler.fields import TypedField, one_line
+from predmesh_compiler.fields import TypedField
 from predmesh_compiler.service_file import MOST_ROWS
 from predmesh_frame import DataType
 
-from predmesh_clients.package import ClientPackage, Files, environment, module_name, pascal, title
+from predmesh_clients.package import ClientPackage, Files, environment, facts, module_name
 from predmesh_clients.plugins import generated, put, require, run
 from predmesh_clients.published_files import FileProto, slim_files, with_foreign
 
@@ -89,18 +89,10 @@ def _module(contract: Contract) -> str:
 
 
 def _model(contract: Contract) -> Mapping[str, Any]:
-    bundle = contract.bundle
-    fields = {each.name: each for each in contract.inputs}
-    plain = [each for each in bundle.inputs if each.required and not each.shape]
-    return {
-        "title": title(contract),
+    module = _module(contract)
+    return facts(contract, lambda value, field: _example(value, field, module)) | {
         "folder": module_name(contract),
-        "module": _module(contract),
-        "client": f"{pascal(contract)}Client",
-        "service": contract.service.rpartition(".")[2],
-        "description": one_line(bundle.description),
-        "explained": "Explain" in contract.methods,
-        "example": [_example(each.example, fields[each.name], _module(contract)) for each in plain],
+        "module": module,
     }
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from predmesh_bundle.contract_names import value_name
-from predmesh_compiler.contracts import Contract
-from predmesh_compiler.fields import TypedField, one_line
+from predmesh_compiler.fields import TypedField
 from predmesh_compiler.proto_text import proto_text
 from predmesh_compiler.service_file import MOST_ROWS
 from predmesh_frame import DataType
 
-from predmesh_clients.package import ClientError, ClientPackage, Files, environment, module_name, pascal, title
+from predmesh_clients.package import ClientError, ClientPackage, Files, environment, facts, module_name
 from predmesh_clients.published_files import FileProto, slim_files
 
 _GROUP = "dev.predmesh.clients"
@@ -31,7 +29,7 @@ def java_files(package: ClientPackage) -> Files:
     if ":" in group or not artifact:
         raise ClientError(f"{package.package!r} is no artifact: write GROUP:ARTIFACT, or ARTIFACT alone")
     root = f"{_GROUP}.{package.name.replace('-', '_')}"
-    models = [_model(each) for each in package.contracts]
+    models = [facts(each, _example) for each in package.contracts]
     known = {
         "models": models,
         "root": root,
@@ -64,21 +62,6 @@ def _proto(file: FileProto, place: str) -> str:
 def _shared(file: FileProto) -> str:
     """Where the classes of a file go that all models share: `predmesh.prediction.v1` → `prediction_v1`."""
     return file.package.removeprefix("predmesh.").replace(".", "_")
-
-
-def _model(contract: Contract) -> Mapping[str, Any]:
-    bundle = contract.bundle
-    fields = {each.name: each for each in contract.inputs}
-    plain = [each for each in bundle.inputs if each.required and not each.shape]
-    return {
-        "title": title(contract),
-        "module": module_name(contract),
-        "client": f"{pascal(contract)}Client",
-        "service": contract.service.rpartition(".")[2],
-        "description": one_line(bundle.description),
-        "explained": "Explain" in contract.methods,
-        "example": [_example(each.example, fields[each.name]) for each in plain],
-    }
 
 
 def _example(value: Any, field: TypedField) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from predmesh_compiler.contracts import Contract
+from predmesh_compiler.fields import TypedField, one_line
 
 Files = Mapping[str, bytes]
 """Contents by path inside the package."""
@@ -62,6 +63,21 @@ def title(contract: Contract) -> str:
 def module_name(contract: Contract) -> str:
     """Name of the module of a model and its version: `flight_delay_v1`."""
     return f"{contract.bundle.name.replace('-', '_')}_v{contract.bundle.version}"
+
+
+def facts(contract: Contract, example: Callable[[Any, TypedField], str]) -> dict[str, Any]:
+    """What the templates of every language ask of a model; *example* writes an input's example into a call."""
+    fields = {each.name: each for each in contract.inputs}
+    plain = [each for each in contract.bundle.inputs if each.required and not each.shape]
+    return {
+        "title": title(contract),
+        "module": module_name(contract),
+        "client": f"{pascal(contract)}Client",
+        "service": contract.service.rpartition(".")[2],
+        "description": one_line(contract.bundle.description),
+        "explained": "Explain" in contract.methods,
+        "example": [example(each.example, fields[each.name]) for each in plain],
+    }
 
 
 def describe(package: ClientPackage) -> str:

@@ -12,13 +12,12 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2
 from predmesh_bundle.contract_names import value_name
-from predmesh_bundle.schema import Input
 from predmesh_compiler.contracts import Contract
-from predmesh_compiler.fields import TypedField, one_line
+from predmesh_compiler.fields import TypedField
 from predmesh_compiler.service_file import MOST_ROWS
 from predmesh_frame import DataType
 
-from predmesh_clients.package import ClientPackage, Files, environment, module_name, pascal, title
+from predmesh_clients.package import ClientPackage, Files, environment, facts, module_name, title
 from predmesh_clients.published_files import slim_files, with_foreign
 
 _TYPES = {
@@ -111,24 +110,15 @@ def python_files(package: ClientPackage) -> Files:
 
 
 def _model(contract: Contract) -> Mapping[str, Any]:
-    bundle = contract.bundle
     module = module_name(contract)
-    fields = {each.name: each for each in contract.inputs}
-    plain = [each for each in bundle.inputs if each.required and not each.shape]
-    return {
-        "title": title(contract),
-        "module": module,
-        "client": f"{pascal(contract)}Client",
+    return facts(contract, lambda value, field: _example(value, field, module)) | {
         "package": contract.package,
         "service": contract.service,
         "summary": f"Clients of {title(contract)}.",
-        "description": one_line(bundle.description),
-        "explained": "Explain" in contract.methods,
         "enums": [_enum(each) for each in (*contract.inputs, *contract.outputs) if each.enum],
         "read_enums": [_enum(each) for each in contract.outputs if each.enum],
         "inputs": [_field(each) for each in contract.inputs],
         "outputs": [_field(each) for each in contract.outputs],
-        "example": [_example(each, fields[each.name], module) for each in plain],
     }
 
 
@@ -179,16 +169,16 @@ def _attribute(name: str) -> str:
     return f"{name}_" if keyword.iskeyword(name) or name == "self" else name
 
 
-def _example(given: Input, field: TypedField, module: str) -> str:
+def _example(value: Any, field: TypedField, module: str) -> str:
     """The argument that gives an input's example."""
-    value = _literal(given.example)
+    text = _literal(value)
     if field.enum:
-        value = f"{module}.{field.enum}.{value_name(field.name, given.example)}"
+        text = f"{module}.{field.enum}.{value_name(field.name, value)}"
     elif field.type is DataType.TIMESTAMP:
-        value = f"datetime.fromisoformat({value})"
+        text = f"datetime.fromisoformat({text})"
     elif field.type is DataType.BYTES:
-        value = repr(b64decode(given.example))
-    return f"{_attribute(field.name)}={value}"
+        text = repr(b64decode(value))
+    return f"{_attribute(field.name)}={text}"
 
 
 def _literal(value: Any) -> str:

@@ -11,11 +11,11 @@ from typing import Any
 
 from predmesh_bundle.contract_names import camel, value_name, value_word
 from predmesh_compiler.contracts import Contract
-from predmesh_compiler.fields import TypedField, one_line
+from predmesh_compiler.fields import TypedField
 from predmesh_compiler.service_file import MOST_ROWS
 from predmesh_frame import DataType
 
-from predmesh_clients.package import ClientPackage, Files, describe, environment, module_name, pascal, title
+from predmesh_clients.package import ClientPackage, Files, describe, environment, facts, module_name
 from predmesh_clients.plugins import generated, put, read, require, run
 from predmesh_clients.published_files import slim_files, with_foreign
 
@@ -82,20 +82,12 @@ def _stubs(package: ClientPackage, folder: Path) -> Files:
 
 
 def _model(contract: Contract) -> Mapping[str, Any]:
-    bundle = contract.bundle
     fields = {each.name: each for each in contract.inputs}
-    plain = [each for each in bundle.inputs if each.required and not each.shape]
-    return {
-        "title": title(contract),
-        "module": module_name(contract),
+    plain = [each for each in contract.bundle.inputs if each.required and not each.shape]
+    return facts(contract, _example) | {
         "name": camel(module_name(contract)),
-        "client": f"{pascal(contract)}Client",
-        "service": contract.service.rpartition(".")[2],
         "path": contract.file.name.removesuffix(".proto"),
-        "description": one_line(bundle.description),
-        "explained": "Explain" in contract.methods,
         "example_enums": [fields[each.name].enum for each in plain if fields[each.name].enum],
-        "example": [_example(each.example, fields[each.name]) for each in plain],
     }
 
 
