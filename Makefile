@@ -5,7 +5,7 @@ PORT ?= 8080
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help up down setup dev gen fmt lint types protos test test-feast-releases check smoke call load bench bench-peers bench-gpu bench-contracts soak digits clean
+.PHONY: help up down setup dev gen fmt lint types protos protos-baseline test test-feast-releases check smoke call load bench bench-peers bench-gpu bench-contracts soak digits clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,9 +38,12 @@ lint: dev ## Check format, lint and import arrows
 types: dev ## Check types, strictly
 	@$(RUN)/mypy
 
-protos: dev ## Lint the contracts and compare them with main's
+protos: dev ## Lint the contracts and compare them with the last release's
 	@$(PYTHON) deploy/tools.py --run buf lint
-	@$(PYTHON) deploy/tools.py --run buf breaking --against '.git#ref=refs/heads/main'
+	@$(RUN)/python protos/baseline.py
+
+protos-baseline: dev ## Promise today's contracts, as part of a release
+	@$(RUN)/python protos/baseline.py --write
 
 test: dev ## Run every test that this machine can run
 	@$(RUN)/pytest
