@@ -17,6 +17,7 @@ STREAMS = (
     "/predmesh.prediction.v1.PredictionHttpService/StreamPredictHttp",
     "/predmesh.prediction.v1.PredictionHttpService/StreamPredictTypedHttp",
     "/predmesh.prediction.v1.PredictionHttpService/StreamPredictMessages",
+    "/predmesh.prediction.v1.PredictionHttpService/StreamPredictTypedMessages",
     "/inference.GRPCInferenceService/ModelStreamInfer",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",

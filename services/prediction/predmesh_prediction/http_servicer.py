@@ -93,7 +93,7 @@ class PredictionHttpServicer(PredictionHttpServiceServicer):
         self, request_iterator: AsyncIterator[pb.StreamPredictMessagesRequest], context: Any
     ) -> AsyncGenerator[httpbody_pb2.HttpBody, None]:
         """Predict rows as they come."""
-        return self._streams.messages(request_iterator)
+        return self._streams.messages(request_iterator, answer_document)
 
     async def PredictTypedHttp(self, request: pb.PredictTypedHttpRequest, context: Any) -> httpbody_pb2.HttpBody:
         """Predict the one row of a JSON body."""
@@ -116,6 +116,12 @@ class PredictionHttpServicer(PredictionHttpServiceServicer):
     ) -> AsyncGenerator[httpbody_pb2.HttpBody, None]:
         """Predict the rows of a body one by one."""
         return self._streams.answers(request, typed_document)
+
+    def StreamPredictTypedMessages(
+        self, request_iterator: AsyncIterator[pb.StreamPredictTypedMessagesRequest], context: Any
+    ) -> AsyncGenerator[httpbody_pb2.HttpBody, None]:
+        """Predict rows as they come."""
+        return self._streams.messages(request_iterator, typed_document)
 
     async def ExplainTypedHttp(self, request: pb.ExplainTypedHttpRequest, context: Any) -> httpbody_pb2.HttpBody:
         """Predict the one row of a JSON body and say why."""

@@ -12,7 +12,6 @@ from google.api import httpbody_pb2
 from predmesh.prediction.v1 import prediction_http_service_pb2 as pb
 from predmesh_rpc import context as ambient
 
-from predmesh_prediction.answer_json import answer_document
 from predmesh_prediction.answers import Answer
 from predmesh_prediction.bodies import (
     JSON,
@@ -32,7 +31,8 @@ from predmesh_prediction.validation import check_bytes, check_some_rows
 EVENTS = "text/event-stream"
 """Content type of server-sent events."""
 
-_Request = pb.StreamPredictHttpRequest | pb.StreamPredictTypedHttpRequest | pb.StreamPredictMessagesRequest
+_Message = pb.StreamPredictMessagesRequest | pb.StreamPredictTypedMessagesRequest
+_Request = pb.StreamPredictHttpRequest | pb.StreamPredictTypedHttpRequest | _Message
 _Told = Callable[[Answer], dict[str, Any]]
 _Row = Callable[[], Any]
 """Gives the JSON value of a row, or raises what is wrong with it."""
@@ -67,13 +67,13 @@ class HttpStreams:
             yield httpbody_pb2.HttpBody(content_type=kind, data=b'event: end\ndata: {"rows":%d}\n\n' % len(rows))
 
     async def messages(
-        self, requests: AsyncIterator[pb.StreamPredictMessagesRequest]
+        self, requests: AsyncIterator[_Message], told: _Told
     ) -> AsyncGenerator[httpbody_pb2.HttpBody, None]:
-        """What each of *requests*, which brings a row, is answered."""
+        """What each of *requests*, which brings a row, is answered; *told* gives the JSON form of a row's answer."""
 
-        async def answered(index: int, request: pb.StreamPredictMessagesRequest) -> bytes:
+        async def answered(index: int, request: _Message) -> bytes:
             row = partial(_read, request)
-            return orjson.dumps(await self._outcome(request, index, row, ROW, answer_document))
+            return orjson.dumps(await self._outcome(request, index, row, ROW, told))
 
         async with aclosing(in_order(requests, answered, window=self._window)) as answers:
             async for answer in answers:
@@ -113,7 +113,7 @@ async def _each(rows: Sequence[_Row]) -> AsyncIterator[_Row]:
         yield row
 
 
-def _read(request: pb.StreamPredictMessagesRequest) -> Any:
+def _read(request: _Message) -> Any:
     """The row in a message."""
     check_bytes(len(request.body.data))
     return read_line(request.body.data, 1, ROW, request.model)

@@ -20,6 +20,7 @@ from tests.unit.prediction.prediction_fakes import FLIGHT, Mesh
 from tests.unit.prediction.test_prediction_rest import ID, post, without_timings
 
 PATH = "/v1/models/flight-delay:streamPredict"
+TYPED = "/v1/models/flight-delay/versions/1/typed:streamPredict"
 ROW = json.dumps(FLIGHT)
 
 
@@ -69,6 +70,20 @@ async def test_a_bad_message_is_answered_in_its_place_and_the_rest_goes_on(serve
     assert said[1].startswith("the body is no JSON")
     assert said[2].startswith("instance.carrier: is there twice")
     assert said[3].startswith("instance: must be an object")
+
+
+async def test_typed_rows_get_the_typed_answers_and_the_same_errors(server: Server) -> None:
+    wrong = json.dumps(FLIGHT | {"carrier": 7})
+    async with opened(server, TYPED, headers=ID) as typed, opened(server) as generic:
+        for message in (ROW, wrong, "{oops"):
+            await typed.send(message)
+            await generic.send(message)
+        good, *bad = [await heard(typed) for _ in range(3)]
+        _, *generic_bad = [await heard(generic) for _ in range(3)]
+    assert good["index"] == 0
+    assert good["response"].keys() == {"prediction", "predictionId", "provenance"}
+    assert good["response"]["predictionId"] == "r-1-0-0"
+    assert bad == generic_bad
 
 
 async def test_an_unknown_model_is_told_in_band(server: Server) -> None:
