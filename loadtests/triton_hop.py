@@ -124,7 +124,7 @@ async def loaded(triton: RunningTriton, folder: Path) -> None:
     )
     async with connect(triton.address) as channel:
         server = TritonServer(channel, triton.address, Repository(triton.repository), TritonLimits())
-        await server.load(Model(MODEL, folder, inference, "cpu", (synthetic(inference),), exact=False))
+        await server.load(Model(MODEL, MODEL, folder, inference, "cpu", (synthetic(inference),), exact=False))
 
 
 def address_for(client: Client, address: str) -> str:

@@ -60,9 +60,8 @@ def stored(booster: xgb.Booster, folder: Path, *, shape: tuple[int, ...] = (1,),
         "outputs": [{"name": "answer", "type": "double", "tensor": "y", "index": 0}],
         "explanation": {"method": "tree_shap", "output": "answer"},
     }
-    return StoredBundle(
-        "trees-1-000000000000", folder, Bundle.model_validate(document), datetime(2026, 1, 1, tzinfo=UTC)
-    )
+    bundle_id, bundle = "trees-1-000000000000", Bundle.model_validate(document)
+    return StoredBundle(bundle_id, folder, bundle, datetime(2026, 1, 1, tzinfo=UTC), bundle_id)
 
 
 def opened(booster: xgb.Booster, folder: Path, **more: Any) -> Explainer:

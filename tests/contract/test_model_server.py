@@ -45,21 +45,23 @@ class Served:
         self.examples = examples
 
     async def load(self, name: str, **changes: Any) -> str:
-        """The id of the example, loaded."""
+        """What the example is called, loaded."""
         example = self.examples[name]
         inference = example.inference.model_copy(update=changes)
-        model = Model(f"contract-{name}", example.folder, inference, "cpu", (synthetic(inference),), exact=False)
+        model = Model(
+            f"contract-{name}", "contract-1-0", example.folder, inference, "cpu", (synthetic(inference),), exact=False
+        )
         await self.server.load(model)
-        return model.bundle_id
+        return model.name
 
-    async def ask(self, bundle_id: str, **tensors: Any) -> dict[str, np.ndarray[Any, Any]]:
+    async def ask(self, model: str, **tensors: Any) -> dict[str, np.ndarray[Any, Any]]:
         """What the model answers."""
-        return from_response(await self.stub.ModelInfer(to_request(bundle_id, tensors), timeout=10))
+        return from_response(await self.stub.ModelInfer(to_request(model, tensors), timeout=10))
 
-    async def code(self, bundle_id: str, **tensors: Any) -> grpc.StatusCode:
+    async def code(self, model: str, **tensors: Any) -> grpc.StatusCode:
         """How a request fails."""
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await self.ask(bundle_id, **tensors)
+            await self.ask(model, **tensors)
         return caught.value.code()
 
 
@@ -142,17 +144,17 @@ async def test_the_largest_batch_is_answered_whole(served: Served) -> None:
 
 
 async def test_concurrent_callers_get_their_own_answers(served: Served) -> None:
-    bundle_id = await served.load("onnx")
+    model = await served.load("onnx")
     asked = [np.full((1 + number % 3, 4), number, np.float32) for number in range(64)]
-    answers = await asyncio.gather(*(served.ask(bundle_id, features=rows) for rows in asked))
+    answers = await asyncio.gather(*(served.ask(model, features=rows) for rows in asked))
     for rows, answer in zip(asked, answers, strict=True):
         np.testing.assert_allclose(answer["sum"], rows.sum(axis=1, keepdims=True))
 
 
 async def test_a_failure_of_the_models_own_code_is_told_to_its_caller_alone(served: Served) -> None:
-    bundle_id = await served.load("python")
+    model = await served.load("python")
     asked = [np.array([text], dtype=object) for text in (b"a", b"stumble", b"b")]
-    calls = (served.ask(bundle_id, text=text, number=np.array([1])) for text in asked)
+    calls = (served.ask(model, text=text, number=np.array([1])) for text in asked)
     first, failed, last = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(first, dict) and first["loud"].tolist() == [b"A"]
     assert isinstance(last, dict) and last["loud"].tolist() == [b"B"]
@@ -161,25 +163,25 @@ async def test_a_failure_of_the_models_own_code_is_told_to_its_caller_alone(serv
 
 
 async def test_a_cancelled_call_leaves_the_model_answering(served: Served) -> None:
-    bundle_id = await served.load("onnx")
-    call = served.stub.ModelInfer(to_request(bundle_id, {"features": np.ones((1024, 4), np.float32)}), timeout=10)
+    model = await served.load("onnx")
+    call = served.stub.ModelInfer(to_request(model, {"features": np.ones((1024, 4), np.float32)}), timeout=10)
     call.cancel()
     with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)):
         await call
-    assert (await served.ask(bundle_id, features=np.ones((1, 4), np.float32)))["sum"].tolist() == [[4.0]]
+    assert (await served.ask(model, features=np.ones((1, 4), np.float32)))["sum"].tolist() == [[4.0]]
 
 
 async def test_an_unloaded_model_is_not_found(served: Served) -> None:
-    bundle_id = await served.load("python")
-    await served.server.unload(bundle_id)
+    model = await served.load("python")
+    await served.server.unload(model)
     number, text = np.array([1]), np.array([b"a"], dtype=object)
-    assert await served.code(bundle_id, text=text, number=number) is Code.NOT_FOUND
+    assert await served.code(model, text=text, number=number) is Code.NOT_FOUND
 
 
 async def test_a_model_says_what_it_takes(served: Served) -> None:
-    bundle_id = await served.load("onnx")
-    described = await served.stub.ModelMetadata(pb.ModelMetadataRequest(name=bundle_id), timeout=10)
+    model = await served.load("onnx")
+    described = await served.stub.ModelMetadata(pb.ModelMetadataRequest(name=model), timeout=10)
     assert [(item.name, item.datatype, list(item.shape)) for item in described.inputs] == [
         ("features", "FP32", [-1, 4])
     ]
-    assert (await served.stub.ModelReady(pb.ModelReadyRequest(name=bundle_id), timeout=10)).ready
+    assert (await served.stub.ModelReady(pb.ModelReadyRequest(name=model), timeout=10)).ready

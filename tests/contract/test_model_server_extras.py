@@ -63,11 +63,12 @@ async def test_the_answer_is_the_frameworks_own(name: str, triton: RunningTriton
         inputs=(TensorSpec(name="rows", datatype="FP32", shape=(4,)),),
         outputs=(TensorSpec(name=output, datatype="FP32", shape=(3,)),),
     )
-    model = Model(f"extras-{framework}-{file}", tmp_path, inference, "cpu", (synthetic(inference),), exact=False)
+    name = f"extras-{framework}-{file}"
+    model = Model(name, name, tmp_path, inference, "cpu", (synthetic(inference),), exact=False)
     async with connect(triton.address) as channel:
         server = TritonServer(channel, triton.address, Repository(triton.repository), TritonLimits(load_seconds=100))
         await server.load(model)
         for rows in (1, 6):
-            answer = await server.infer(model.bundle_id, {"rows": known["rows"][:rows]}, 20)
+            answer = await server.infer(model.name, {"rows": known["rows"][:rows]}, 20)
             np.testing.assert_allclose(answer[output], known["answers"][:rows], atol=1e-6)
-        await server.unload(model.bundle_id)
+        await server.unload(model.name)

@@ -102,7 +102,8 @@ def graph(path: Path) -> None:
 
 
 def stored(folder: Path, document: dict[str, Any], *, bundle_id: str = "delay-1-000000000000") -> StoredBundle:
-    return StoredBundle(bundle_id, folder, Bundle.model_validate(document), datetime(2026, 1, 1, tzinfo=UTC))
+    bundle = Bundle.model_validate(document)
+    return StoredBundle(bundle_id, folder, bundle, datetime(2026, 1, 1, tzinfo=UTC), bundle_id)
 
 
 def frame(rows: int = 3) -> Frame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from predmesh.features.v1 import feature_service_pb2
 from predmesh_bundle.generation import Generation, LiveModel
 from predmesh_bundle.read_plan import FeaturePlan, FeatureType, JoinKey, ReadPlan, ViewPlan
 from predmesh_bundle.schema import Bundle
-from predmesh_bundle.store import Store
+from predmesh_bundle.store import Store, StoredBundle
 from predmesh_frame import Column, DataType, Frame
 from predmesh_frame.wire import frame_to_proto
 from predmesh_prediction.domain import Stages
@@ -119,7 +119,11 @@ class Placed:
     mesh: Mesh
     redis: RedisServer
     stages: Stages
-    bundle_id: str
+    bundle: StoredBundle
+
+    @property
+    def bundle_id(self) -> str:
+        return self.bundle.bundle_id
 
 
 @pytest.fixture(params=PLACES, ids=PLACES.get)
@@ -128,7 +132,7 @@ async def placed(request: pytest.FixtureRequest, live: Path) -> AsyncIterator[Pl
         async with running_mesh(Store(live), redis.url, transport="unix") as mesh:
             await mesh.ready()
             served = mesh.services["prediction"].loader.find("rides", request.param)
-            yield Placed(mesh, redis, served.stages, served.stored.bundle_id)
+            yield Placed(mesh, redis, served.stages, served.stored)
 
 
 def rides(*fares: float, rider: str = "r") -> Frame:
@@ -185,13 +189,13 @@ async def test_tensors_are_made_of_inputs_and_features_side_by_side(placed: Plac
 
 
 async def test_the_model_answers_as_its_own_library_does(placed: Placed, booster: xgb.Booster) -> None:
-    answer = await placed.stages.inference.infer(placed.bundle_id, tensors(2), ("probability",))
+    answer = await placed.stages.inference.infer(placed.bundle, tensors(2), ("probability",))
     assert answer["probability"].shape == (2, 1)
     np.testing.assert_allclose(answer["probability"][:, 0], booster.inplace_predict(tensors(2)["x"]), atol=1e-6)
 
 
 async def test_the_model_is_ready(placed: Placed) -> None:
-    assert await placed.stages.inference.ready(placed.bundle_id)
+    assert await placed.stages.inference.ready(placed.bundle)
 
 
 async def test_attributions_add_up_to_the_answer(placed: Placed, booster: xgb.Booster) -> None:
@@ -202,22 +206,24 @@ async def test_attributions_add_up_to_the_answer(placed: Placed, booster: xgb.Bo
     assert explained.feature_names == ("fare", "trips", "rating")
 
 
-Ask = Callable[[Stages, str], Awaitable[Any]]
+Ask = Callable[[Stages, StoredBundle], Awaitable[Any]]
 ASKED: dict[str, Ask] = {
-    "features": lambda stages, bundle_id: stages.features.lookup(bundle_id, keys("r"), None),
-    "preprocessing": lambda stages, bundle_id: stages.preprocessing.transform(bundle_id, [rides(1), features()]),
-    "inference": lambda stages, bundle_id: stages.inference.infer(bundle_id, tensors(), ("probability",)),
-    "explanation": lambda stages, bundle_id: stages.explanation.explain(bundle_id, tensors(), 0),
+    "features": lambda stages, bundle: stages.features.lookup(bundle.bundle_id, keys("r"), None),
+    "preprocessing": lambda stages, bundle: stages.preprocessing.transform(bundle.bundle_id, [rides(1), features()]),
+    "inference": lambda stages, bundle: stages.inference.infer(bundle, tensors(), ("probability",)),
+    "explanation": lambda stages, bundle: stages.explanation.explain(bundle.bundle_id, tensors(), 0),
 }
 REFUSED: dict[str, Ask] = {
-    "a key is missing": lambda stages, id: stages.features.lookup(
-        id, Frame(1, {"fare": rides(1).columns["fare"]}), None
+    "a key is missing": lambda stages, bundle: stages.features.lookup(
+        bundle.bundle_id, Frame(1, {"fare": rides(1).columns["fare"]}), None
     ),
-    "a feature is missing": lambda stages, id: stages.preprocessing.transform(id, [rides(1)]),
-    "the plug-in fails": lambda stages, id: stages.preprocessing.transform(id, [rides(-1), features()]),
-    "the tensor is too wide": lambda stages, id: stages.inference.infer(id, tensors(width=4), ("probability",)),
-    "there are too many rows": lambda stages, id: stages.inference.infer(id, tensors(9), ("probability",)),
-    "there is no such output": lambda stages, id: stages.explanation.explain(id, tensors(), 7),
+    "a feature is missing": lambda stages, bundle: stages.preprocessing.transform(bundle.bundle_id, [rides(1)]),
+    "the plug-in fails": lambda stages, bundle: stages.preprocessing.transform(
+        bundle.bundle_id, [rides(-1), features()]
+    ),
+    "the tensor is too wide": lambda stages, bundle: stages.inference.infer(bundle, tensors(width=4), ("probability",)),
+    "there are too many rows": lambda stages, bundle: stages.inference.infer(bundle, tensors(9), ("probability",)),
+    "there is no such output": lambda stages, bundle: stages.explanation.explain(bundle.bundle_id, tensors(), 7),
 }
 
 
@@ -227,24 +233,25 @@ async def told(call: Awaitable[Any]) -> PredmeshError:
     return caught.value
 
 
-async def all_told(placed: Placed, asks: dict[str, Ask], bundle_id: str) -> dict[str, PredmeshError]:
-    return {name: await told(ask(placed.stages, bundle_id)) for name, ask in asks.items()}
+async def all_told(placed: Placed, asks: dict[str, Ask], bundle: StoredBundle) -> dict[str, PredmeshError]:
+    return {name: await told(ask(placed.stages, bundle)) for name, ask in asks.items()}
 
 
 async def test_a_bundle_that_is_not_loaded_makes_the_stage_down(placed: Placed) -> None:
-    errors = await all_told(placed, ASKED, "rides-9-000000000000")
+    unknown = replace(placed.bundle, bundle_id="rides-9-000000000000", model_id="rides-0000000000000000")
+    errors = await all_told(placed, ASKED, unknown)
     assert {stage: type(error) for stage, error in errors.items()} == dict.fromkeys(ASKED, DependencyDown)
     assert all("try again" in error.message for error in errors.values())
 
 
 async def test_a_stage_without_time_is_late(placed: Placed) -> None:
     with deadline.within(0):
-        errors = await all_told(placed, ASKED, placed.bundle_id)
+        errors = await all_told(placed, ASKED, placed.bundle)
     assert {stage: type(error) for stage, error in errors.items()} == dict.fromkeys(ASKED, DeadlineExceeded)
 
 
 async def test_what_the_graph_made_wrong_is_the_bundles_fault(placed: Placed) -> None:
-    errors = await all_told(placed, REFUSED, placed.bundle_id)
+    errors = await all_told(placed, REFUSED, placed.bundle)
     told = {why: (type(error), error.reason) for why, error in errors.items()}
     assert told == dict.fromkeys(REFUSED, (FailedPrecondition, "ERROR_REASON_MODEL_FAILED"))
 
@@ -256,9 +263,9 @@ async def test_a_slow_stage_is_left_when_time_is_up(placed: Placed) -> None:
 
 
 async def test_without_its_store_the_features_are_down(placed: Placed) -> None:
-    await ASKED["features"](placed.stages, placed.bundle_id)
+    await ASKED["features"](placed.stages, placed.bundle)
     placed.redis.stop()
-    error = await told(ASKED["features"](placed.stages, placed.bundle_id))
+    error = await told(ASKED["features"](placed.stages, placed.bundle))
     assert isinstance(error, DependencyDown)
     assert error.reason == "ERROR_REASON_STORE_DOWN"
 

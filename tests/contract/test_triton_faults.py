@@ -42,7 +42,7 @@ import os, pathlib, signal
 
 class Model:
     def __init__(self, folder):
-        if (folder / "stall").exists():
+        if (pathlib.Path(BESIDE) / "stall").exists():
             os.kill(os.getpid(), signal.SIGSTOP)
 
     def infer(self, tensors):
@@ -54,7 +54,7 @@ TENSOR = {"datatype": "FP32", "shape": (1,)}
 def stored(folder: Path, name: str, *, instances: int = 1) -> StoredBundle:
     """A bundle that doubles a number; while its folder holds `stall`, it stops while it loads."""
     folder.mkdir(exist_ok=True)
-    (folder / "double.py").write_text(MODEL)
+    (folder / "double.py").write_text(MODEL.replace("BESIDE", repr(str(folder))))
     inference = {
         "framework": "python",
         "file": "double.py",
@@ -71,7 +71,8 @@ def stored(folder: Path, name: str, *, instances: int = 1) -> StoredBundle:
         inference=inference,  # type: ignore[arg-type]
         outputs=(Output(name="y", type=DataType.FLOAT, tensor="y", index=0),),
     )
-    return StoredBundle(f"{name}-1-{'0' * 12}", folder, bundle, datetime.now(UTC))
+    bundle_id = f"{name}-1-{'0' * 12}"
+    return StoredBundle(bundle_id, folder, bundle, datetime.now(UTC), bundle_id)
 
 
 class Watched:

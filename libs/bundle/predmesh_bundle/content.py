@@ -3,7 +3,7 @@
 import fnmatch
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 IGNORED = ("__pycache__", "*.pyc", ".*")
@@ -18,10 +18,21 @@ def bundle_files(folder: Path) -> Iterator[Path]:
     yield from sorted(_walk(folder, folder, patterns))
 
 
+def stored_files(folder: Path) -> list[Path]:
+    """All files below *folder*, which lies in a compiled bundle, sorted; hidden ones apart."""
+    found = _walk(folder, folder, ("__pycache__", ".*"))
+    return sorted(found, key=lambda each: each.relative_to(folder).parts)
+
+
 def content_hash(folder: Path) -> str:
     """SHA-256 over the sorted relative paths and bytes of all files in *folder*, hidden ones apart, as hex digits."""
+    return files_hash(folder, stored_files(folder))
+
+
+def files_hash(folder: Path, paths: Iterable[Path]) -> str:
+    """SHA-256 over the bytes of the files *paths* and over their paths below *folder*, as hex digits."""
     digest = hashlib.sha256()
-    for path in sorted(_walk(folder, folder, ("__pycache__", ".*")), key=lambda each: each.relative_to(folder).parts):
+    for path in paths:
         name = path.relative_to(folder).as_posix().encode()
         # Lengths keep a path from running into the bytes beside it.
         digest.update(len(name).to_bytes(8, "little") + name + path.stat().st_size.to_bytes(8, "little"))

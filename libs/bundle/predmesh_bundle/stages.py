@@ -73,11 +73,11 @@ class Preprocessing(Protocol):
 class Inference(Protocol):
     """Runs the model."""
 
-    async def infer(self, bundle_id: str, tensors: Tensors, outputs: tuple[str, ...]) -> Tensors:
-        """The named outputs of the model. Raises PredmeshError."""
+    async def infer(self, bundle: StoredBundle, tensors: Tensors, outputs: tuple[str, ...]) -> Tensors:
+        """The named outputs of the bundle's model. Raises PredmeshError."""
         ...
 
-    async def ready(self, bundle_id: str) -> bool:
+    async def ready(self, bundle: StoredBundle) -> bool:
         """Whether the model can be asked. Raises PredmeshError."""
         ...
 

@@ -16,13 +16,14 @@ from predmesh_bundle.content import content_hash
 from predmesh_bundle.durable import discard, seal, sync_folder, write_atomically
 from predmesh_bundle.generation import EMPTY, Generation
 from predmesh_bundle.members import Acknowledgement, Member, read_acknowledgements, read_members
+from predmesh_bundle.model_parts import model_id
 from predmesh_bundle.schema import Bundle, bundle_name
 
 if TYPE_CHECKING:
     from predmesh_bundle.read_plan import ReadPlan
 
 STAMP = ".stored.json"
-"""File in a stored bundle that says when it was stored; no part of its content."""
+"""File in a stored bundle that says when it was stored, and what its model is called; no part of its content."""
 
 DRAIN_LIMIT = timedelta(minutes=1)
 """A generation that ended longer ago is used by nobody."""
@@ -46,6 +47,8 @@ class StoredBundle:
     """What it says."""
     stored_time: datetime
     """When it was stored, in UTC."""
+    model_id: str
+    """Name of its model on model servers, which bundles that agree in all that the model is made of share."""
 
     def contract_file(self, name: str) -> bytes | None:
         """A file of its typed contract, such as `contract.binpb`; None where it was stored without one.
@@ -149,7 +152,7 @@ class Store:
         bundle_id = identify(compiled)
         if not self._intact(bundle_id):
             self._remove(bundle_id)
-            self._copy(compiled, self._bundle_folder(bundle_id))
+            self._copy(compiled, bundle_id)
         return self.bundle(bundle_id)
 
     def verify(self, bundle_id: str) -> None:
@@ -271,24 +274,29 @@ class Store:
         try:
             bundle_name(bundle_id)
             bundle = _compiled_bundle(folder)
-            stored_time = datetime.fromisoformat(json.loads((folder / STAMP).read_bytes())["stored"])
+            stamp = json.loads((folder / STAMP).read_bytes())
+            stored_time = datetime.fromisoformat(stamp["stored"])
+            # Bundles that were stored before models had names of their own keep to the bundle's.
+            model = str(stamp.get("model", bundle_id))
         except FileNotFoundError as error:
             raise StoreError(f"bundle {bundle_id} is not in the store {self.root}: deploy it") from error
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"bundle {bundle_id} is damaged: deploy it anew") from error
-        return StoredBundle(bundle_id, folder, bundle, stored_time)
+        return StoredBundle(bundle_id, folder, bundle, stored_time, model)
 
     def _intact(self, bundle_id: str) -> bool:
         folder = self._bundle_folder(bundle_id)
         return (folder / STAMP).is_file() and bundle_id.endswith(content_hash(folder)[:12])
 
-    def _copy(self, source: Path, target: Path) -> None:
+    def _copy(self, source: Path, bundle_id: str) -> None:
+        target = self._bundle_folder(bundle_id)
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.parent / f".{target.name}.{os.getpid()}"
         discard(draft)
         try:
             shutil.copytree(source, draft)
-            (draft / STAMP).write_text(json.dumps({"stored": datetime.now(UTC).isoformat()}))
+            model = model_id(_compiled_bundle(draft), bundle_id, draft)
+            (draft / STAMP).write_text(json.dumps({"stored": datetime.now(UTC).isoformat(), "model": model}))
             seal(draft)
             draft.rename(target)
         finally:

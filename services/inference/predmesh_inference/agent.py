@@ -1,16 +1,20 @@
-"""Loads bundles onto a model server and keeps them answering: watches each with a real inference, and mends it."""
+"""Loads bundles onto a model server and keeps them answering: watches each with a real inference, and mends it.
+
+Bundles whose models have one name share the model: the first one loads it, the last one to go unloads it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import zlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from contextvars import Context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import TracebackType
 from typing import Self
+from weakref import WeakValueDictionary
 
 from predmesh_bundle.generation import Generation
 from predmesh_bundle.store import StoredBundle
@@ -27,6 +31,7 @@ from predmesh_inference.domain import (
     Step,
     next_step,
     pause_seconds,
+    used,
     wrong_answer,
 )
 from predmesh_inference.trouble import model_failed, server_down, told, unknown_bundle
@@ -48,14 +53,23 @@ class AgentLimits:
     """Time that a load waits for a model server that is starting."""
 
 
+@dataclass(eq=False)
+class _Place:
+    """A name on the server, for as long as a bundle has its model there."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One load, reload or unload of the name at a time."""
+    reloads: int = 0
+    """Times that its model was loaded anew, successfully or not."""
+
+
 @dataclass(slots=True)
 class _Held:
     """A bundle that is, or is to be, on the server."""
 
     model: Model
     status: Status
-    lock: asyncio.Lock
-    """Of the bundle id: one load, reload or unload of it at a time."""
+    place: _Place
     work: asyncio.Task[None] | None = None
     """The load at work, which callers share and whose end none of them hastens by leaving."""
     watch: asyncio.Task[None] | None = None
@@ -86,7 +100,7 @@ class Agent:
         self._limits = limits
         self._now = now
         self._held: dict[str, _Held] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._places: WeakValueDictionary[str, _Place] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._cleared = False
 
@@ -117,16 +131,18 @@ class Agent:
             await asyncio.shield(held.work)
 
     async def unload(self, bundle_id: str) -> None:
-        """Let the bundle's requests end and unload it; an unknown one is no error."""
+        """Let the bundle's requests end and unload its model, unless others have it too; an unknown one is no error."""
         held = self._held.pop(bundle_id, None)
         if held is None:
             return
         _say(held, State.UNLOADING)
         if held.watch is not None:
             held.watch.cancel()
-        async with held.lock:
+        async with held.place.lock:
+            if used(held.model.name, self._models()):
+                return
             try:
-                await self.server.unload(bundle_id)
+                await self.server.unload(held.model.name)
             except InferenceFailed as error:
                 # A server that is down holds no model; a fresh one is not told of this one.
                 _log.warning("unload failed", extra={"bundle_id": bundle_id, "detail": error.detail})
@@ -135,7 +151,7 @@ class Agent:
         """Requests name their bundle, so there is nothing to route; the first time, what was left behind goes."""
         if not self._cleared:
             try:
-                await self.server.retain(list(self._held))
+                await self.server.retain(sorted({model.name for model in self._models()}))
             except InferenceFailed as error:
                 raise server_down(error.detail) from None
             self._cleared = True
@@ -191,9 +207,10 @@ class Agent:
             model = self._plan(bundle)
         except LoadFailed as error:
             raise model_failed(bundle.bundle_id, str(error)) from None
-        status = Status(bundle.bundle_id, State.LOADING, device=model.device, instances=model.inference.instances)
-        lock = self._locks.setdefault(bundle.bundle_id, asyncio.Lock())
-        held = self._held[bundle.bundle_id] = _Held(model, status, lock)
+        instances = model.inference.instances
+        status = Status(bundle.bundle_id, State.LOADING, device=model.device, instances=instances, model=model.name)
+        place = self._places.setdefault(model.name, _Place())
+        held = self._held[bundle.bundle_id] = _Held(model, status, place)
         held.work = self._start(self._load(held), f"load-{bundle.bundle_id}")
         return held
 
@@ -211,7 +228,7 @@ class Agent:
 
     async def _load(self, held: _Held) -> None:
         try:
-            async with held.lock:
+            async with held.place.lock:
                 await self._load_when_up(held.model)
                 await self._warm_up(held.model)
         except (InferenceFailed, LoadFailed, ServerUnsound) as error:
@@ -222,6 +239,10 @@ class Agent:
         self._succeeded(held)
         if self._wanted(held):
             held.watch = self._start(self._watch(held), f"watch-{held.model.bundle_id}")
+
+    def _models(self) -> Iterator[Model]:
+        """The models of all bundles that were not unloaded."""
+        return (held.model for held in self._held.values())
 
     def _wanted(self, held: _Held) -> bool:
         """Whether the bundle was not unloaded meanwhile."""
@@ -242,7 +263,7 @@ class Agent:
         """Ask with every probe. Raises LoadFailed where the answer is none that the bundle promises."""
         for probe in model.probes:
             try:
-                answer = await self.server.infer(model.bundle_id, probe, self._limits.probe_seconds)
+                answer = await self.server.infer(model.name, probe, self._limits.probe_seconds)
             except InferenceFailed as error:
                 if next_step(error.fault, late=0, exact=model.exact) is Step.READY:
                     continue
@@ -262,6 +283,7 @@ class Agent:
             await asyncio.sleep(pause_seconds(self._limits.watch_seconds, held.failed_reloads))
 
     async def _look_after(self, held: _Held) -> None:
+        reloads = held.place.reloads
         fault, detail = await self._probe(held.model)
         held.late = held.late + 1 if fault is Fault.LATE else 0
         step = next_step(fault, late=held.late, exact=held.model.exact)
@@ -271,12 +293,12 @@ class Agent:
             if fault is Fault.SERVER_DOWN:
                 _say(held, State.RECOVERING, detail)
         else:
-            await self._reload(held, detail)
+            await self._reload(held, detail, reloads)
 
     async def _probe(self, model: Model) -> tuple[Fault | None, str]:
         """One real inference: how it failed, and why."""
         try:
-            answer = await self.server.infer(model.bundle_id, model.probes[0], self._limits.probe_seconds)
+            answer = await self.server.infer(model.name, model.probes[0], self._limits.probe_seconds)
         except InferenceFailed as error:
             return error.fault, error.detail
         if problem := wrong_answer(model, model.probes[0], answer):
@@ -285,20 +307,28 @@ class Agent:
             return Fault.BROKEN, "an instance has ended"
         return None, ""
 
-    async def _reload(self, held: _Held, why: str) -> None:
+    async def _reload(self, held: _Held, why: str, reloads: int) -> None:
+        """Load the model anew; where another bundle has had that done since there were *reloads*, only look again."""
         _say(held, State.RECOVERING, why)
         held.status = replace(held.status, recoveries=held.status.recoveries + 1)
         _log.warning("reloading a model", extra={"bundle_id": held.model.bundle_id, "reason": why})
         held.failed_reloads += 1
         try:
-            async with held.lock:
+            async with held.place.lock:
                 if self._wanted(held):
-                    await self.server.reload(held.model)
+                    if held.place.reloads == reloads:
+                        await self._load_anew(held)
                     await self._warm_up(held.model)
         except (InferenceFailed, LoadFailed, ServerUnsound) as error:
             _say(held, State.RECOVERING, str(error))
             return
         self._succeeded(held)
+
+    async def _load_anew(self, held: _Held) -> None:
+        try:
+            await self.server.reload(held.model)
+        finally:
+            held.place.reloads += 1
 
     def _succeeded(self, held: _Held) -> None:
         held.late = held.failed_reloads = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -77,6 +77,8 @@ class ServerUnsound(Exception):
 class Model:
     """A bundle as it is to run."""
 
+    name: str
+    """What the model server calls it; bundles that agree in all that it is made of share it."""
     bundle_id: str
     folder: Path
     """The stored bundle."""
@@ -101,6 +103,8 @@ class Status:
     """Times it was reloaded because an inference failed."""
     device: Device = "cpu"
     instances: int = 1
+    model: str = ""
+    """What the model server calls its model."""
 
 
 class ModelServer(Protocol):
@@ -118,15 +122,15 @@ class ModelServer(Protocol):
         """Load *model* anew, whatever state it is in. Raises as `load`."""
         ...
 
-    async def unload(self, bundle_id: str) -> None:
+    async def unload(self, name: str) -> None:
         """Unload, once its requests have ended; an unknown model is no error. Raises InferenceFailed."""
         ...
 
-    async def retain(self, bundle_ids: Sequence[str]) -> None:
+    async def retain(self, names: Sequence[str]) -> None:
         """Unload every model but these, left behind by an earlier agent, say. Raises InferenceFailed."""
         ...
 
-    async def infer(self, bundle_id: str, tensors: Tensors, seconds: float) -> Tensors:
+    async def infer(self, name: str, tensors: Tensors, seconds: float) -> Tensors:
         """The model's own outputs. Raises InferenceFailed."""
         ...
 
@@ -172,6 +176,11 @@ def wrong_answer(model: Model, asked: Tensors, answer: Tensors) -> str | None:
         if shape[:1] != (rows,) or not fits:
             return f"{spec.name} has shape {list(shape)}; the bundle says [{rows}, {', '.join(map(str, spec.shape))}]"
     return None
+
+
+def used(name: str, models: Iterable[Model]) -> bool:
+    """Whether one of *models*, which are those of all bundles that are to stay, is called *name* on the server."""
+    return any(model.name == name for model in models)
 
 
 def same(sent: Array, received: Array) -> bool:

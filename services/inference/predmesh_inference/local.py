@@ -38,7 +38,7 @@ class LocalInferenceServicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # 
 
     async def ModelReady(self, request: pb.ModelReadyRequest, context: Any) -> pb.ModelReadyResponse:
         """Whether the model is loaded."""
-        return pb.ModelReadyResponse(ready=request.name in self._server.bundle_ids())
+        return pb.ModelReadyResponse(ready=request.name in self._server.names())
 
     async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Any) -> pb.ModelMetadataResponse:
         """The model's tensors."""

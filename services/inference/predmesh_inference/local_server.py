@@ -1,4 +1,4 @@
-"""This process as a model server: the runtime where the call is, or on a thread a bundle with a bounded queue."""
+"""This process as a model server: the runtime where the call is, or on a thread a model with a bounded queue."""
 
 from __future__ import annotations
 
@@ -56,67 +56,67 @@ class LocalServer:
 
     async def load(self, model: Model) -> None:
         """Open the model in a thread."""
-        if model.bundle_id in self._models:
+        if model.name in self._models:
             return
         inference = model.inference.model_dump(mode="json")
         try:
             loaded = await asyncio.to_thread(open_model, model.folder, inference)
         except LoadError as error:
             raise LoadFailed(_why(error)) from None
-        self._models[model.bundle_id] = Running(model, loaded, self._limit_rows)
+        self._models[model.name] = Running(model, loaded, self._limit_rows)
 
     async def reload(self, model: Model) -> None:
         """Open the model anew."""
-        await self.unload(model.bundle_id)
+        await self.unload(model.name)
         await self.load(model)
 
-    async def unload(self, bundle_id: str) -> None:
+    async def unload(self, name: str) -> None:
         """Drop the model; a row being computed is finished."""
-        running = self._models.pop(bundle_id, None)
+        running = self._models.pop(name, None)
         if running is not None:
             running.workers.close()
 
-    async def retain(self, bundle_ids: Sequence[str]) -> None:
+    async def retain(self, names: Sequence[str]) -> None:
         """Nothing outlives the process."""
 
-    async def infer(self, bundle_id: str, tensors: Tensors, seconds: float) -> Tensors:
+    async def infer(self, name: str, tensors: Tensors, seconds: float) -> Tensors:
         """The model's outputs, for the agent."""
         try:
             with deadline.within(seconds):
-                return await self.answer(bundle_id, tensors)
+                return await self.answer(name, tensors)
         except PredmeshError as error:
             raise InferenceFailed(_fault(error), error.message) from None
 
-    async def answer(self, bundle_id: str, tensors: Tensors) -> dict[str, Array]:
+    async def answer(self, name: str, tensors: Tensors) -> dict[str, Array]:
         """The model's outputs, for callers of the Open Inference Protocol.
 
         Raises:
-            NotFound: the bundle is not loaded here.
+            NotFound: the model is not loaded here.
             InvalidInput: the tensors are none the model takes.
             FailedPrecondition: the model failed.
             TooMuch: too many rows wait.
             DeadlineExceeded: the caller's time ran out.
         """
-        running = self._models.get(bundle_id)
+        running = self._models.get(name)
         if running is None:
-            raise unknown_bundle(bundle_id)
+            raise unknown_bundle(name)
         rows = max((len(array) for array in tensors.values() if array.ndim), default=0)
         if rows > running.limit_rows:
-            raise refused(bundle_id, f"{rows} rows are more than the {running.limit_rows} that the model takes at once")
+            raise refused(name, f"{rows} rows are more than the {running.limit_rows} that the model takes at once")
         try:
             return await running.answer(tensors, max(rows, 1))
         except InputError as error:
-            raise refused(bundle_id, str(error)) from None
+            raise refused(name, str(error)) from None
         except ModelError as error:
-            raise model_failed(bundle_id, str(error)) from None
+            raise model_failed(name, str(error)) from None
 
-    def loaded(self, bundle_id: str) -> LoadedModel:
+    def loaded(self, name: str) -> LoadedModel:
         """The model, for its description. Raises NotFound."""
-        if bundle_id not in self._models:
-            raise unknown_bundle(bundle_id)
-        return self._models[bundle_id].loaded
+        if name not in self._models:
+            raise unknown_bundle(name)
+        return self._models[name].loaded
 
-    def bundle_ids(self) -> list[str]:
+    def names(self) -> list[str]:
         """What is loaded."""
         return sorted(self._models)
 

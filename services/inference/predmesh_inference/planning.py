@@ -20,4 +20,4 @@ def plan(stored: StoredBundle, *, native: Collection[str], gpus: int) -> Model:
     inference = stored.bundle.inference
     device = choose_device(inference, choose_backend(inference, native), gpus)
     asked, exact = probes(stored.bundle)
-    return Model(stored.bundle_id, stored.folder, inference, device, asked, exact)
+    return Model(stored.model_id, stored.bundle_id, stored.folder, inference, device, asked, exact)

@@ -1,10 +1,13 @@
-"""Triton's model repository, a folder that this service owns: one folder a model, with links into the store."""
+"""Triton's model repository, a folder that this service owns: one folder a model, with all that it reads."""
 
 from __future__ import annotations
 
 import shutil
 from importlib.resources import files
 from pathlib import Path
+
+from predmesh_bundle.durable import discard
+from predmesh_bundle.model_parts import model_files
 
 from predmesh_inference.domain import Model
 from predmesh_inference.triton_config import canary_config, model_config
@@ -25,14 +28,12 @@ class Repository:
 
     def write(self, model: Model, backend: str) -> None:
         """Put *model* in; files that are right already stay, because Triton reloads a model whose files are newer."""
-        version = self.folder(model.bundle_id) / "1"
+        version = self.folder(model.name) / "1"
         version.mkdir(parents=True, exist_ok=True)
-        link = version / "bundle"
-        if not link.is_symlink() or link.readlink() != model.folder.absolute():
-            link.unlink(missing_ok=True)
-            link.symlink_to(model.folder.absolute())
+        if not (version / "bundle").exists():
+            _link(model, version / "bundle")
         _write(version / "inference.json", model.inference.model_dump_json())
-        _write(self.folder(model.bundle_id) / "config.pbtxt", model_config(model, backend))
+        _write(self.folder(model.name) / "config.pbtxt", model_config(model, backend))
 
     def write_canary(self) -> None:
         """Put the identity model in."""
@@ -49,6 +50,24 @@ class Repository:
         """The models in it, the canary left out."""
         found = self.root.iterdir() if self.root.is_dir() else ()
         return sorted(path.name for path in found if path.is_dir() and path.name != CANARY)
+
+
+def _link(model: Model, target: Path) -> None:
+    """Put what *model* reads of its bundle into *target*, a new folder, so that the model may outlive the bundle."""
+    draft = target.with_name(f".{target.name}")
+    discard(draft)
+    for path in model_files(model.inference, model.folder):
+        linked = draft / path.relative_to(model.folder)
+        linked.parent.mkdir(parents=True, exist_ok=True)
+        _share(path, linked)
+    draft.rename(target)
+
+
+def _share(path: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(path)
+    except OSError:  # on another file system, say
+        shutil.copyfile(path, target)
 
 
 def _write(path: Path, text: str) -> None:

@@ -64,6 +64,7 @@ def to_proto(status: Status) -> pb.ModelStatus:
         recoveries=status.recoveries,
         device=status.device,
         instances=status.instances,
+        model=status.model,
     )
     if status.last_success_time is not None:
         message.last_success_time.FromDatetime(status.last_success_time)

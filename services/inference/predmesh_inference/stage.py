@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import numpy as np
 from predmesh_bundle.stages import Inference, Opened, Tensors
-from predmesh_bundle.store import Store
+from predmesh_bundle.store import Store, StoredBundle
 from predmesh_rpc.settings import read
 
 from predmesh_inference.domain import Array
@@ -37,14 +37,14 @@ class InferenceStage:
     def __init__(self, server: LocalServer) -> None:
         self._server = server
 
-    async def infer(self, bundle_id: str, tensors: Tensors, outputs: tuple[str, ...]) -> Tensors:
-        """The named outputs of the model. Raises PredmeshError."""
-        answer = await self._server.answer(bundle_id, {name: _given(array) for name, array in tensors.items()})
+    async def infer(self, bundle: StoredBundle, tensors: Tensors, outputs: tuple[str, ...]) -> Tensors:
+        """The named outputs of the bundle's model. Raises PredmeshError."""
+        answer = await self._server.answer(bundle.model_id, {name: _given(array) for name, array in tensors.items()})
         return {name: answer[name] for name in outputs}
 
-    async def ready(self, bundle_id: str) -> bool:
-        """Whether the model is loaded."""
-        return bundle_id in self._server.bundle_ids()
+    async def ready(self, bundle: StoredBundle) -> bool:
+        """Whether the bundle's model is loaded."""
+        return bundle.model_id in self._server.names()
 
 
 def _given(array: Array) -> Array:

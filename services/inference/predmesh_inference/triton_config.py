@@ -1,4 +1,4 @@
-"""Triton's `config.pbtxt` of a bundle, as pure functions."""
+"""Triton's `config.pbtxt` of a model, as pure functions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def model_config(model: Model, backend: str) -> str:
     """
     inference = model.inference
     lines = [
-        f'name: "{model.bundle_id}"',
+        f'name: "{model.name}"',
         f'backend: "{backend}"',
         f"max_batch_size: {inference.max_batch_rows if gathers(inference) else 0}",
         *_tensors("input", inference.inputs, whole=not gathers(inference)),

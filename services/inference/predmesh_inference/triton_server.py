@@ -77,39 +77,39 @@ class TritonServer:
     async def load(self, model: Model) -> None:
         """Write the model's folder and have Triton load it; free Triton where the load stalls."""
         await self.start()
-        await self._free(model.bundle_id)
+        await self._free(model.name)
         backend = choose_backend(model.inference, self._native)
         await asyncio.to_thread(self._repository.write, model, backend)
         try:
             async with self._turn(model):
-                await self._load(model.bundle_id, self._limits.load_seconds)
+                await self._load(model.name, self._limits.load_seconds)
         except (LoadFailed, InferenceFailed):
-            if await self._settled(model.bundle_id, {LOADING}, SETTLE_SECONDS):
-                await self._discard(model.bundle_id)
+            if await self._settled(model.name, {LOADING}, SETTLE_SECONDS):
+                await self._discard(model.name)
             raise
 
     async def reload(self, model: Model) -> None:
         """Kill what is left of the model's processes, then unload and load it."""
-        await self._kill_stubs(model.bundle_id)
+        await self._kill_stubs(model.name)
         # Not waited for: after a request to a dead stub the unload never ends, and the load comes through beside it.
-        await self._begin_unload(model.bundle_id)
+        await self._begin_unload(model.name)
         await self.load(model)
 
-    async def unload(self, bundle_id: str) -> None:
+    async def unload(self, name: str) -> None:
         """Unload a model and take it out of the repository."""
-        await self._unload(bundle_id)
-        await asyncio.to_thread(self._repository.remove, bundle_id)
+        await self._unload(name)
+        await asyncio.to_thread(self._repository.remove, name)
 
-    async def retain(self, bundle_ids: Sequence[str]) -> None:
+    async def retain(self, names: Sequence[str]) -> None:
         """Unload what an earlier agent left behind."""
-        for name in set(await asyncio.to_thread(self._repository.names)) - set(bundle_ids):
-            _log.info("a model was left behind", extra={"bundle_id": name})
+        for name in set(await asyncio.to_thread(self._repository.names)) - set(names):
+            _log.info("a model was left behind", extra={"model": name})
             await self.unload(name)
 
-    async def infer(self, bundle_id: str, tensors: Tensors, seconds: float) -> Tensors:
+    async def infer(self, name: str, tensors: Tensors, seconds: float) -> Tensors:
         """One real inference."""
         try:
-            response = await self._stub.ModelInfer(to_request(bundle_id, tensors), timeout=seconds)
+            response = await self._stub.ModelInfer(to_request(name, tensors), timeout=seconds)
             return from_response(response)
         except grpc.aio.AioRpcError as error:
             raise InferenceFailed(fault_of(error.code(), error.details() or ""), error.details() or "") from None
@@ -120,7 +120,7 @@ class TritonServer:
         """Whether each instance has its process; the server would go on with those that are left."""
         if model.inference.instances == 1 or choose_backend(model.inference, self._native) != "predmesh":
             return True
-        alive = await asyncio.to_thread(stubs_of, self._repository.folder(model.bundle_id))
+        alive = await asyncio.to_thread(stubs_of, self._repository.folder(model.name))
         return len(alive) >= model.inference.instances
 
     async def name(self) -> str:
@@ -173,7 +173,7 @@ class TritonServer:
         """Unload, and wait for the model's last request: its folder must stay until then."""
         await self._begin_unload(name)
         if not await self._settled(name, {READY, LOADING, UNLOADING}, self._limits.unload_seconds):
-            _log.warning("a model did not unload in time", extra={"bundle_id": name})
+            _log.warning("a model did not unload in time", extra={"model": name})
             await self._kill_stubs(name)
 
     async def _begin_unload(self, name: str) -> None:
@@ -220,7 +220,7 @@ class TritonServer:
 
     async def _kill_stubs(self, name: str) -> None:
         for stub in await asyncio.to_thread(stubs_of, self._repository.folder(name)):
-            _log.warning("ending a stub process", extra={"bundle_id": name, "stub_pid": stub.pid})
+            _log.warning("ending a stub process", extra={"model": name, "stub_pid": stub.pid})
             stub.kill()
 
     async def _state(self, name: str) -> str:

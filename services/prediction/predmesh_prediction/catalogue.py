@@ -126,7 +126,7 @@ class Catalogue:
 
             explanations[output.name] = GroupCommit(explain, limits, self.tasks, name=f"explain {stored.bundle_id}")
         predictions = GroupCommit(graph.predict, limits, self.tasks, name=stored.bundle_id)
-        model = RawModel(stored.bundle_id, bundle, stages.inference)
+        model = RawModel(stored, stages.inference)
         raw = GroupCommit(model.run, limits, self.tasks, name=f"raw {stored.bundle_id}")
         contract = typed_contract(stored)
         return Served(

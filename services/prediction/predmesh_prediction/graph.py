@@ -80,6 +80,7 @@ class Graph:
         """
         bundle = stored.bundle
         plan = stored.read_plan() if bundle.features else None
+        self._stored = stored
         self._bundle_id = stored.bundle_id
         self._bundle = bundle
         self._stages = stages
@@ -119,7 +120,7 @@ class Graph:
         if self._bundle.features is not None:
             frames.append(await self._look_up(batch, frame))
         batch.tensors = await self._tensors(batch, frames)
-        call = self._stages.inference.infer(self._bundle_id, batch.tensors, self._outputs)
+        call = self._stages.inference.infer(self._stored, batch.tensors, self._outputs)
         tensors = await _timed(batch, "inference", call)
         batch.outputs = outputs_of(self._bundle.outputs, tensors, batch.rows, self._bundle_id)
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
 from predmesh_bundle.schema import Stage
+from predmesh_bundle.store import StoredBundle
 from predmesh_frame import Frame
 from predmesh_rpc import deadline
 from predmesh_rpc.errors import DeadlineExceeded, FailedPrecondition, InvalidInput, NotFound
@@ -51,14 +52,14 @@ class InProcessInference:
     def __init__(self, stage: Inference) -> None:
         self._stage = stage
 
-    async def infer(self, bundle_id: str, tensors: Tensors, outputs: tuple[str, ...]) -> Tensors:
-        """The named outputs of the model. Raises PredmeshError."""
+    async def infer(self, bundle: StoredBundle, tensors: Tensors, outputs: tuple[str, ...]) -> Tensors:
+        """The named outputs of the bundle's model. Raises PredmeshError."""
         _check_time("inference")
-        return await _run(bundle_id, self._stage.infer(bundle_id, tensors, outputs))
+        return await _run(bundle.bundle_id, self._stage.infer(bundle, tensors, outputs))
 
-    async def ready(self, bundle_id: str) -> bool:
-        """Whether the model can be asked. Raises PredmeshError."""
-        return await self._stage.ready(bundle_id)
+    async def ready(self, bundle: StoredBundle) -> bool:
+        """Whether the bundle's model can be asked. Raises PredmeshError."""
+        return await self._stage.ready(bundle)
 
 
 class InProcessExplanation:

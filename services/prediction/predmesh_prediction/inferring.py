@@ -123,6 +123,6 @@ async def _raw(served: Served, tensors: Sequence[Named], wanted: Sequence[str]) 
 
 async def _ready(served: Served) -> bool:
     try:
-        return await served.stages.inference.ready(served.stored.bundle_id)
+        return await served.stages.inference.ready(served.stored)
     except (DependencyDown, DeadlineExceeded):
         return False

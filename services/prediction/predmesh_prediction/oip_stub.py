@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 import grpc
+from predmesh_bundle.store import StoredBundle
 from predmesh_frame import FrameError, oip
 from predmesh_frame.columns import Array
 from predmesh_rpc.errors import (
@@ -34,23 +35,24 @@ class StubInference:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub: Any = GRPCInferenceServiceStub(channel)
 
-    async def infer(self, bundle_id: str, tensors: Tensors, outputs: tuple[str, ...]) -> Tensors:
-        """The named outputs of the model. Raises PredmeshError."""
+    async def infer(self, bundle: StoredBundle, tensors: Tensors, outputs: tuple[str, ...]) -> Tensors:
+        """The named outputs of the bundle's model. Raises PredmeshError."""
         request = oip_pb.ModelInferRequest(
-            model_name=bundle_id,
+            model_name=bundle.model_id,
             inputs=[_described(name, tensor) for name, tensor in tensors.items()],
             outputs=[oip_pb.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in outputs],
             raw_input_contents=[oip.to_raw(tensor) for tensor in tensors.values()],
         )
-        response = await _asked(bundle_id, self._stub.ModelInfer(request))
+        response = await _asked(bundle.bundle_id, self._stub.ModelInfer(request))
         try:
             return _tensors(response)
         except FrameError as error:
-            raise model_failed(bundle_id, f"the model's answer cannot be read: {error}") from None
+            raise model_failed(bundle.bundle_id, f"the model's answer cannot be read: {error}") from None
 
-    async def ready(self, bundle_id: str) -> bool:
-        """Whether the model can be asked. Raises PredmeshError."""
-        response = await _asked(bundle_id, self._stub.ModelReady(oip_pb.ModelReadyRequest(name=bundle_id)))
+    async def ready(self, bundle: StoredBundle) -> bool:
+        """Whether the bundle's model can be asked. Raises PredmeshError."""
+        request = oip_pb.ModelReadyRequest(name=bundle.model_id)
+        response = await _asked(bundle.bundle_id, self._stub.ModelReady(request))
         return bool(response.ready)
 
     async def live(self) -> bool:

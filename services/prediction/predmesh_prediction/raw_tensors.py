@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from predmesh_bundle.schema import Bundle, TensorSpec
+from predmesh_bundle.schema import TensorSpec
+from predmesh_bundle.store import StoredBundle
 from predmesh_frame import Column, DataType, Frame
 from predmesh_frame.columns import Array
 from predmesh_frame.oip import dtype_of
@@ -34,10 +35,10 @@ _CARRIERS: dict[str, DataType] = {
 class RawModel:
     """The model of a bundle, without the rest of its graph."""
 
-    def __init__(self, bundle_id: str, bundle: Bundle, inference: Inference) -> None:
-        self._bundle_id = bundle_id
-        self._specs = bundle.inference.inputs
-        self._outputs = tuple(spec.name for spec in bundle.inference.outputs)
+    def __init__(self, stored: StoredBundle, inference: Inference) -> None:
+        self._stored = stored
+        self._specs = stored.bundle.inference.inputs
+        self._outputs = tuple(spec.name for spec in stored.bundle.inference.outputs)
         self._inference = inference
 
     @property
@@ -57,11 +58,11 @@ class RawModel:
             PredmeshError: it failed, or is away.
         """
         tensors = {spec.name: _tensor(spec, frame.columns[spec.name]) for spec in self._specs}
-        answers = await self._inference.infer(self._bundle_id, tensors, self._outputs)
+        answers = await self._inference.infer(self._stored, tensors, self._outputs)
         for name, values in answers.items():
             if values.shape[:1] != (frame.rows,):
                 text = f"the model gave shape {list(values.shape)} for tensor {name!r} and {frame.rows} rows"
-                raise model_failed(self._bundle_id, text)
+                raise model_failed(self._stored.bundle_id, text)
         return answers
 
 

@@ -78,7 +78,7 @@ class FakeExplainer:
 
 
 def stored(bundle_id: str, folder: Path) -> StoredBundle:
-    return StoredBundle(bundle_id, folder, Bundle.model_construct(), datetime(2026, 1, 1, tzinfo=UTC))
+    return StoredBundle(bundle_id, folder, Bundle.model_construct(), datetime(2026, 1, 1, tzinfo=UTC), bundle_id)
 
 
 @asynccontextmanager

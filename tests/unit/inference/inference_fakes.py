@@ -38,9 +38,12 @@ def bundle(name: str = "doubling", **inference: Any) -> Bundle:
     )
 
 
-def stored(name: str = "doubling", folder: Path = Path("/bundles/doubling"), **inference: Any) -> StoredBundle:
-    """The bundle as if it lay in the store."""
-    return StoredBundle(f"{name}-1-{'0' * 12}", folder, bundle(name, **inference), NOW)
+def stored(
+    name: str = "doubling", folder: Path = Path("/bundles/doubling"), *, version: str = "1", **inference: Any
+) -> StoredBundle:
+    """The bundle as if it lay in the store; its versions share a model."""
+    bundle_id = f"{name}-{version}-{'0' * 12}"
+    return StoredBundle(bundle_id, folder, bundle(name, **inference), NOW, f"{name}-{'0' * 16}")
 
 
 class FakeServer:
@@ -55,32 +58,35 @@ class FakeServer:
         self.time_left: list[float] = []
         self.may_load = asyncio.Event()
         self.may_load.set()
+        self.may_unload = asyncio.Event()
+        self.may_unload.set()
 
     async def start(self) -> None:
         """It is always ready."""
 
     async def load(self, model: Model) -> None:
-        self.calls.append(f"load {model.bundle_id}")
+        self.calls.append(f"load {model.name}")
         await self.may_load.wait()
         if self.load_error is not None:
             raise self.load_error
-        self.loaded.add(model.bundle_id)
+        self.loaded.add(model.name)
 
     async def reload(self, model: Model) -> None:
-        self.calls.append(f"reload {model.bundle_id}")
+        self.calls.append(f"reload {model.name}")
         await self.may_load.wait()
         if self.load_error is not None:
             raise self.load_error
-        self.loaded.add(model.bundle_id)
+        self.loaded.add(model.name)
 
-    async def unload(self, bundle_id: str) -> None:
-        self.calls.append(f"unload {bundle_id}")
-        self.loaded.discard(bundle_id)
+    async def unload(self, name: str) -> None:
+        self.calls.append(f"unload {name}")
+        await self.may_unload.wait()
+        self.loaded.discard(name)
 
-    async def retain(self, bundle_ids: Sequence[str]) -> None:
-        self.calls.append(f"retain {' '.join(bundle_ids)}")
+    async def retain(self, names: Sequence[str]) -> None:
+        self.calls.append(f"retain {' '.join(names)}")
 
-    async def infer(self, bundle_id: str, tensors: Tensors, seconds: float) -> Tensors:
+    async def infer(self, name: str, tensors: Tensors, seconds: float) -> Tensors:
         fault = self.faults.pop(0) if self.faults else None
         self.time_left.append(deadline.remaining())
         if fault is not None:

@@ -17,7 +17,7 @@ from predmesh_inference.triton_config import model_config
 from tests.unit.inference.inference_fakes import bundle, stored
 
 GOLDEN = """\
-name: "doubling-1-000000000000"
+name: "doubling-0123456789abcdef"
 backend: "predmesh"
 max_batch_size: 256
 input [{ name: "x" data_type: TYPE_FP32 dims: [1] }]
@@ -25,7 +25,7 @@ output [{ name: "y" data_type: TYPE_FP32 dims: [1] }]
 instance_group [{ count: 2 kind: KIND_CPU }]
 """
 WHOLE = """\
-name: "doubling-1-000000000000"
+name: "doubling-0123456789abcdef"
 backend: "predmesh"
 max_batch_size: 0
 input [{ name: "text" data_type: TYPE_STRING dims: [-1] }]
@@ -34,7 +34,7 @@ output [{ name: "y" data_type: TYPE_FP64 dims: [-1] }]
 instance_group [{ count: 1 kind: KIND_CPU }]
 """
 NATIVE = """\
-name: "doubling-1-000000000000"
+name: "doubling-0123456789abcdef"
 backend: "onnxruntime"
 max_batch_size: 1024
 input [{ name: "x" data_type: TYPE_FP32 dims: [1] }]
@@ -47,7 +47,15 @@ parameters [{ key: "inter_op_thread_count" value: { string_value: "1" } }]
 
 
 def model(device: Device = "cpu", **inference: Any) -> Model:
-    return Model("doubling-1-000000000000", Path("/b"), bundle(**inference).inference, device, (), exact=True)
+    return Model(
+        "doubling-0123456789abcdef",
+        "doubling-1-000000000000",
+        Path("/b"),
+        bundle(**inference).inference,
+        device,
+        (),
+        exact=True,
+    )
 
 
 def test_the_configuration_of_a_bundle() -> None:

@@ -11,7 +11,7 @@ from tests.unit.inference.inference_fakes import bundle
 
 
 def model() -> Model:
-    return Model("doubling-1-000000000000", Path("/nowhere"), bundle().inference, "cpu", (), exact=True)
+    return Model("doubling-0", "doubling-1-000000000000", Path("/nowhere"), bundle().inference, "cpu", (), exact=True)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ class Watched:
 @pytest.fixture
 def model(tmp_path: Path) -> Model:
     example = MAKERS["xgboost-json"](tmp_path)
-    return Model("m-1-0", example.folder, example.inference, "cpu", (synthetic(example.inference),), exact=False)
+    return Model("m-0", "m-1-0", example.folder, example.inference, "cpu", (synthetic(example.inference),), exact=False)
 
 
 @pytest.fixture

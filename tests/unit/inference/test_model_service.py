@@ -64,14 +64,15 @@ async def test_a_stored_bundle_is_loaded_asked_listed_and_unloaded(store: Store,
     (bundle_id,) = store.bundle_ids()
     loaded = await models.LoadModel(pb.LoadModelRequest(bundle_id=bundle_id))
     assert loaded.status.state == pb.MODEL_STATE_READY
-    answer = from_response(await inference.ModelInfer(to_request(bundle_id, {"features": table()})))
+    name = loaded.status.model
+    answer = from_response(await inference.ModelInfer(to_request(name, {"features": table()})))
     np.testing.assert_allclose(answer["sum"], table().sum(axis=1, keepdims=True), atol=1e-6)
     warmed = await models.WarmUpModel(pb.WarmUpModelRequest(bundle_id=bundle_id))
     assert warmed.status.HasField("last_success_time")
     listed = await models.ListModelStatuses(pb.ListModelStatusesRequest())
     assert ([each.bundle_id for each in listed.statuses], listed.model_server) == ([bundle_id], "in-process")
     await models.UnloadModel(pb.UnloadModelRequest(bundle_id=bundle_id))
-    assert not (await inference.ModelReady(oip_pb.ModelReadyRequest(name=bundle_id))).ready
+    assert not (await inference.ModelReady(oip_pb.ModelReadyRequest(name=name))).ready
 
 
 @pytest.mark.parametrize("method", ["LoadModel", "WarmUpModel"])
@@ -95,8 +96,8 @@ async def test_the_server_says_what_it_is(channel: Any) -> None:
 
 async def test_another_model_version_is_not_found(store: Store, channel: Any) -> None:
     (bundle_id,) = store.bundle_ids()
-    await ModelServiceStub(channel).LoadModel(pb.LoadModelRequest(bundle_id=bundle_id))
-    request = to_request(bundle_id, {"features": table()})
+    loaded = await ModelServiceStub(channel).LoadModel(pb.LoadModelRequest(bundle_id=bundle_id))
+    request = to_request(loaded.status.model, {"features": table()})
     request.model_version = "2"
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await GRPCInferenceServiceStub(channel).ModelInfer(request)

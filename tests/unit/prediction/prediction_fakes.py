@@ -177,7 +177,7 @@ def stored(bundle: Bundle, folder: Path, hash: str = "0" * 12) -> StoredBundle:
     if bundle.features is not None:
         (home / "compiled" / "read_plan.json").write_text(READ_PLAN.to_json())
     (home / "compiled" / "contract.binpb").write_bytes(contract(bundle).files.SerializeToString())
-    return StoredBundle(bundle_id, home, bundle, datetime(2026, 1, 2, tzinfo=UTC))
+    return StoredBundle(bundle_id, home, bundle, datetime(2026, 1, 2, tzinfo=UTC), bundle_id)
 
 
 def changed(bundle: Bundle, **parts: Any) -> Bundle:

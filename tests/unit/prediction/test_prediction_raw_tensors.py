@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from predmesh_bundle.schema import Bundle
+from predmesh_bundle.store import StoredBundle
 from predmesh_frame import oip
 from predmesh_frame.columns import Array
 from predmesh_prediction.domain import Tensors
@@ -16,7 +16,7 @@ from predmesh_rpc.errors import FailedPrecondition, InvalidInput
 from predmesh_rpc.translate import translate
 from tritonclient.grpc import service_pb2 as pb
 
-from tests.unit.prediction.prediction_fakes import DIGITS, FLIGHTS, Mesh, changed
+from tests.unit.prediction.prediction_fakes import DIGITS, FLIGHTS, Mesh, changed, stored
 
 EDGES: dict[str, list[Any]] = {
     "BOOL": [True, False],
@@ -42,33 +42,34 @@ class Echo:
         self.seen: list[Array] = []
         self._rows = rows
 
-    async def infer(self, bundle_id: str, tensors: Tensors, outputs: tuple[str, ...]) -> Tensors:
+    async def infer(self, bundle: StoredBundle, tensors: Tensors, outputs: tuple[str, ...]) -> Tensors:
         self.seen.extend(tensors.values())
         return {name: values[self._rows :] for name, values in zip(outputs, tensors.values(), strict=True)}
 
-    async def ready(self, bundle_id: str) -> bool:
+    async def ready(self, bundle: StoredBundle) -> bool:
         return True
 
 
-def bundle(datatype: str, shape: list[int] | None = None) -> Bundle:
-    tensor = {"name": "x", "datatype": datatype, "shape": [1] if shape is None else shape}
+def stored_with(datatype: str, folder: Path) -> StoredBundle:
+    tensor = {"name": "x", "datatype": datatype, "shape": [1]}
     inference = {"framework": "onnx", "file": "m", "inputs": [tensor], "outputs": [{**tensor, "name": "y"}]}
-    return changed(DIGITS, inference=inference, outputs=[{"name": "digit", "type": "double", "tensor": "y"}])
+    outputs = [{"name": "digit", "type": "double", "tensor": "y"}]
+    return stored(changed(DIGITS, inference=inference, outputs=outputs), folder)
 
 
 @pytest.mark.parametrize("datatype", EDGES)
-async def test_every_value_arrives_as_it_was(datatype: str) -> None:
+async def test_every_value_arrives_as_it_was(datatype: str, tmp_path: Path) -> None:
     assert EDGES.keys() == oip.NUMPY.keys()
     echo = Echo()
-    model = RawModel("b", bundle(datatype), echo)
+    model = RawModel(stored_with(datatype, tmp_path), echo)
     given = np.array(EDGES[datatype], oip.dtype_of(datatype)).reshape(2, 1)
     answer = (await model.run(model.frame({"x": given}, 2)))["y"]
     assert answer.dtype == given.dtype
     assert answer.tolist() == given.tolist() or np.array_equal(answer, given, equal_nan=True)
 
 
-async def test_an_answer_of_other_rows_is_the_models_fault() -> None:
-    model = RawModel("b", bundle("FP32"), Echo(rows=1))
+async def test_an_answer_of_other_rows_is_the_models_fault(tmp_path: Path) -> None:
+    model = RawModel(stored_with("FP32", tmp_path), Echo(rows=1))
     with pytest.raises(FailedPrecondition, match="shape"):
         await model.run(model.frame({"x": np.zeros((2, 1), "<f4")}, 2))
 

@@ -55,7 +55,7 @@ def stored(folder: Path) -> StoredBundle:
         },
         "outputs": [{"name": "y", "type": "double", "tensor": "y"}],
     }
-    return StoredBundle("m-1-0", folder, Bundle.model_validate(document), datetime(2026, 1, 1, tzinfo=UTC))
+    return StoredBundle("m-1-0", folder, Bundle.model_validate(document), datetime(2026, 1, 1, tzinfo=UTC), "m-1-0")
 
 
 def test_columns_are_the_inputs_and_then_the_features_in_order(tmp_path: Path):

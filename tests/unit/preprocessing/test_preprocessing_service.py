@@ -71,7 +71,8 @@ def stored(folder: Path, *, plugin: bool = True, bundle_id: str = BUNDLE_ID) -> 
         },
         "outputs": [{"name": "y", "type": "double", "tensor": "y"}],
     } | ({"preprocessing": {"plugin": "sums:Sums"}} if plugin else {})
-    return StoredBundle(bundle_id, folder, Bundle.model_validate(document), datetime(2026, 1, 1, tzinfo=UTC))
+    bundle = Bundle.model_validate(document)
+    return StoredBundle(bundle_id, folder, bundle, datetime(2026, 1, 1, tzinfo=UTC), bundle_id)
 
 
 @asynccontextmanager
