@@ -1,6 +1,6 @@
 """Triton's python-based backend `predmesh`: one stub process a model instance, each running `predmesh_runtime`.
 
-A version folder holds `bundle`, a link to the stored bundle, and `inference.json`, its inference section.
+A version folder holds `bundle`, what the model may read of its bundle, and `inference.json`, its inference section.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class TritonPythonModel:
                 f"numpy {np.__version__} corrupts data in this Triton: run `python -m predmesh_inference.install`"
             )
         folder = Path(args["model_repository"]) / args["model_version"]
-        inference = json.loads((folder / "inference.json").read_text())
+        inference = json.loads((folder / "inference.json").read_bytes())
         if inference["framework"] in BOOSTERS:
             # They import scikit-learn where it is there and need none of it: 100 MB and a second of every stub.
             sys.modules["sklearn"] = None  # type: ignore[assignment]
