@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import os
 import statistics
 import struct
 import subprocess
@@ -194,8 +195,11 @@ def _live_after(mesh: Started, client: httpx.Client, folder: Path, number: int) 
     [[row]] = requests(1, 1)
     body = {"instance": row | {names[-1]: 1.0}}
     command = [str(Path(sys.executable).parent / "predmesh"), "deploy", str(bundle), "--replace"]
+    command += ["--home", str(mesh.home.root)]
+    # Without its cached bytecode, as containers often ask for, Python compiles the command anew each time.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()
-    with subprocess.Popen([*command, "--home", str(mesh.home.root)], stdout=subprocess.DEVNULL) as deploy:
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as deploy:
         while deploy.poll() in (None, 0) and time.perf_counter() < began + _WAIT_SECONDS:
             if client.post(f"/v1/models/{MODEL}/versions/1/typed:predict", json=body).status_code == httpx.codes.OK:
                 return time.perf_counter() - began

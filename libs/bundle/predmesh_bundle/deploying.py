@@ -15,7 +15,7 @@ from predmesh_bundle.members import Acknowledgement, Member
 from predmesh_bundle.schema import Bundle
 from predmesh_bundle.store import Store, StoreError, identify
 
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.02
 """How often the members' answers are looked at."""
 SETTLE_SECONDS = 3.0
 """How long a deploy waits to see the members route what is live already; they do so in any case."""

@@ -7,14 +7,17 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
 from predmesh_cli.errors import CliError
-from predmesh_cli.health import Health
+
+if TYPE_CHECKING:
+    from predmesh_cli.health import Health
+
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -19,9 +19,9 @@ from predmesh_cli.launch import MARK
 from predmesh_cli.logs import last_lines
 from predmesh_cli.mesh_settings import MeshSettings, completed, read_settings, settings_text
 from predmesh_cli.obstacles import check_disk, check_name, check_port, disk_errors
-from predmesh_cli.options import is_running
 from predmesh_cli.passwords import write_private
 from predmesh_cli.readiness import OnProgress, wait_until_ready
+from predmesh_cli.running import is_running
 from predmesh_cli.supervisor_client import Supervisor
 from predmesh_cli.workers import available_cores, shown, worker_counts
 from predmesh_cli.written import Described, describe, inherited, write

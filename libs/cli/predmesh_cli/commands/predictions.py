@@ -14,8 +14,9 @@ from predmesh_cli import console
 from predmesh_cli.errors import CliError, ExitCode
 from predmesh_cli.gateway_client import Gateway, GrpcGateway, RestGateway
 from predmesh_cli.home import Home
-from predmesh_cli.options import DEFAULT_HOME, HomeOption, JsonOption, gateway_url
+from predmesh_cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from predmesh_cli.rows import row_from_words, rows_from_file
+from predmesh_cli.running import gateway_url
 
 app = typer.Typer()
 

@@ -12,8 +12,9 @@ from rich.table import Table
 from predmesh_cli import console, logs
 from predmesh_cli.errors import CliError, ExitCode
 from predmesh_cli.home import Home
-from predmesh_cli.options import DEFAULT_HOME, HomeOption, JsonOption, kept_settings, not_running
+from predmesh_cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from predmesh_cli.processes import of_mesh
+from predmesh_cli.running import kept_settings, not_running
 from predmesh_cli.survey import Row, Survey, survey
 from predmesh_cli.topology import program_names
 from predmesh_cli.workers import Counts, service_of
