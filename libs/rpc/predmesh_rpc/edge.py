@@ -116,6 +116,8 @@ class Call:
                 return
             status = self._told(outcome)
             code = NUMBERS[status.code].name
+            let_go(error)
+            del trace
             raise Failed(status, self.request.id) from None
         finally:
             self._method.observe(code, perf_counter() - self._started)
@@ -154,6 +156,17 @@ def internal(request_id: str) -> PredmeshError:
         "an internal error; the service's log has the rest under the request id",
         request_id=request_id,
     )
+
+
+def let_go(error: BaseException | None) -> None:
+    """Free the frames that *error* came through; they hold it, and until the next collection all that was asked too."""
+    left = [error]
+    while left:
+        each = left.pop()
+        if each is not None and each.__traceback__ is not None:
+            each.__traceback__ = None
+            left += [each.__cause__, each.__context__]
+            left += each.exceptions if isinstance(each, BaseExceptionGroup) else ()
 
 
 def unwrapped(error: BaseException | None) -> BaseException | None:

@@ -100,7 +100,7 @@ class HttpFront:
         try:
             found = self._found(request.verb, path, query, kind)
         except PredmeshError as error:
-            refusal = error
+            refusal = error.with_traceback(None)  # its frames hold it
         if found is not None:
             return await self._called(*found, request, headers)
         if path == HEALTH_PATH and request.verb == "GET":

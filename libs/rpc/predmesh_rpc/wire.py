@@ -6,9 +6,9 @@ deserializer, gRPC would answer such by itself.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -89,7 +89,10 @@ def _single(entry: Entry, read: Callable[[Any], Any], write: Callable[[Any], Any
             async with method.call(wire.invocation_metadata() or (), wire.time_remaining()) as request:
                 response = write(await behaviour(read(payload), wire))
         except Failed as failed:
-            return await _abort(wire, failed)
+            aborting = _abort(wire, failed)
+            # The call keeps what abort raises, and these the call: together they would wait for a collection.
+            del payload, wire
+            return await aborting
         wire.set_trailing_metadata(((context.REQUEST_ID, request.id),))
         if request.initial_metadata:
             await wire.send_initial_metadata(request.initial_metadata)
@@ -115,15 +118,18 @@ def _streamed(
                         begun = True
                         yield write(message)
         except Failed as failed:
-            await _abort(wire, failed)
+            aborting = _abort(wire, failed)
+            del payload, wire
+            await aborting
 
     return answer
 
 
-async def _abort(wire: Any, failed: Failed) -> None:
+def _abort(wire: Any, failed: Failed) -> Awaitable[NoReturn]:
     status = failed.status
     trailing = ((context.REQUEST_ID, failed.request_id), (DETAILS_KEY, status.SerializeToString()))
-    await wire.abort(NUMBERS[status.code], status.message, trailing)
+    aborting: Awaitable[NoReturn] = wire.abort(NUMBERS[status.code], status.message, trailing)
+    return aborting
 
 
 def _reader(deserialize: Callable[[bytes], Any] | None, limit: int) -> Callable[[Any], Any]:
@@ -147,7 +153,9 @@ def _reader(deserialize: Callable[[bytes], Any] | None, limit: int) -> Callable[
 def _refused(error: PredmeshError) -> Any:
     async def answer(payloads: Any, wire: Any) -> None:
         request = context.Request(wire.invocation_metadata() or ())
-        await _abort(wire, Failed(to_status(error, request.id), request.id))
+        aborting = _abort(wire, Failed(to_status(error, request.id), request.id))
+        del payloads, wire
+        await aborting
 
     # Of streams, because the abort must not wait for a message, whatever shape the caller believes in.
     return grpc.stream_stream_rpc_method_handler(answer)

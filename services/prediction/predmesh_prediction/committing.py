@@ -167,6 +167,7 @@ class GroupCommit(Generic[Result]):
         """End a trip, unless that was done, and let the next batch leave."""
         if trip in self._trips:
             self._trips.remove(trip)
+            trip.aboard = []  # Who is aboard knows the trip: together they would wait for garbage collection.
             self._depart()
             if not self._trips:
                 self._idle.set()

@@ -1,6 +1,7 @@
 """Group commit on a loop: what waits while a batch travels goes together."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from predmesh_frame import Column, DataType, Frame
-from predmesh_prediction.batching import Limits
+from predmesh_prediction.batching import Limits, Trip, Waiting
 from predmesh_prediction.committing import GroupCommit
 from predmesh_rpc import context, deadline, metrics
 from predmesh_rpc.errors import DeadlineExceeded, DependencyDown, FailedPrecondition, TooMuch
@@ -458,3 +459,17 @@ async def test_operators_see_batches_and_queue() -> None:
         assert sample("predmesh_prediction_batch_rows_count") == before + 1
         group.forget()
         assert sample("predmesh_prediction_queued_rows") is None
+
+
+async def test_what_travelled_is_freed_without_a_collection() -> None:
+    road = Road()
+    road.gate.set()
+    gc.collect()
+    gc.disable()
+    try:
+        async with commit(road) as group:
+            assert await values(group, 1, 2) == [10, 20]
+            await group.drained()
+        assert not [each for each in gc.get_objects() if isinstance(each, Trip | Waiting)]
+    finally:
+        gc.enable()

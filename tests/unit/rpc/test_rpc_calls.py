@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import weakref
 from typing import Any
 
 import grpc
@@ -310,3 +311,51 @@ async def test_a_server_in_process_that_ends_answers_as_one_that_is_gone(
     await server.stop()
     assert (await failure(call)).code() is grpc.StatusCode.UNAVAILABLE
     assert translate(await failure(stub.Unary(A)), "echo").reason == "ERROR_REASON_DRAINING"
+
+
+class Asked:
+    """Stands for what a call holds."""
+
+
+async def fails(stub: Any, shape: str) -> None:
+    if shape == "Unary":
+        await failure(stub.Unary(A))
+    elif shape == "Up":
+        await failure(stub.Up(each("a")))
+    else:
+        await failure(values(stub.Down(A) if shape == "Down" else stub.Both(each("a"))))
+
+
+@pytest.mark.parametrize("shape", ["Unary", "Up", "Down", "Both"])
+async def test_a_call_that_failed_is_freed_without_a_collection(stub: Any, echo: Any, shape: str) -> None:
+    freed = asyncio.Event()
+
+    async def behave(text: str) -> str:
+        asked = Asked()
+        weakref.finalize(asked, freed.set)
+        told = InvalidInput("ERROR_REASON_INVALID_REQUEST", "no")
+        raise told
+
+    echo.behave = behave
+    gc.disable()
+    try:
+        await fails(stub, shape)
+        async with asyncio.timeout(5):
+            await freed.wait()
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("shape", ["Unary", "Up", "Down"])
+async def test_what_grpc_keeps_of_a_failed_call_is_freed_without_a_collection(
+    opened: Any, echo: Any, shape: str
+) -> None:
+    echo.behave = raising(ERRORS[0][0])
+    gc.collect()
+    gc.disable()
+    try:
+        async with opened("unix", echo) as stub:
+            await fails(stub, shape)
+        assert not [each for each in gc.get_objects() if isinstance(each, grpc.aio.AbortError)]
+    finally:
+        gc.enable()
