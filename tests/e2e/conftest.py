@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 from predmesh_testing.running import RunningMesh, free_port
 
-from tests.parity.rows import MODEL
+from tests.parity import explaining
+from tests.parity.rows import EXPLAINABLE, MODEL
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +24,10 @@ def flights_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMe
 
 @pytest.fixture(scope="module")
 def parity_mesh(flights_mesh: RunningMesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
-    """The same mesh, with the model that takes and gives every type."""
-    flights_mesh.predmesh("deploy", str(shutil.copytree(MODEL, tmp_path_factory.mktemp("parity") / "model")))
+    """The same mesh, with the model that takes and gives every type, and the one that can be asked why."""
+    folder = tmp_path_factory.mktemp("parity")
+    for bundle in (MODEL, EXPLAINABLE):
+        flights_mesh.predmesh("deploy", str(shutil.copytree(bundle, folder / bundle.name)))
     yield flights_mesh
-    flights_mesh.predmesh("undeploy", "parity")
+    for model in ("parity", explaining.MODEL):
+        flights_mesh.predmesh("undeploy", model)

@@ -5,25 +5,28 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from tests.parity import explaining
 from tests.parity.comparing import Report, compare
 from tests.parity.exceptions import EXCEPTIONS
 from tests.parity.faces import Face, faces
-from tests.parity.golden import BASE, Case, cases
+from tests.parity.golden import BASE, DOWN, Case, cases
 from tests.parity.wire import Wire, connected
 
 CONTRACT = "/v1/models/parity/versions/1/contract/contract.binpb"
+EXPLAINED_CONTRACT = f"/v1/models/{explaining.MODEL}/versions/1/contract/contract.binpb"
 _WIDEST = 160
 _MOST_NAPS = 4
 
 
-async def run(url: str, grpc_address: str, only: str, case: str) -> Report:
-    """Compare the faces of the server at *url* whose names hold *only*, by the cases whose names hold *case*."""
+async def run(url: str, grpc_address: str, only: str, asked: Iterable[Case]) -> Report:
+    """Compare the faces of the server at *url* whose names hold *only*, by the cases that are *asked*."""
     async with connected(url, grpc_address) as wire:
-        chosen = [face for face in faces(await wire.get(CONTRACT)) if only in face.name]
+        contracts = [await wire.get(path) for path in (CONTRACT, EXPLAINED_CONTRACT)]
+        chosen = [face for face in faces(*contracts) if only in face.name]
         await _rested(wire, chosen[0])
-        return await compare(wire, chosen, [each for each in cases() if case in each.name])
+        return await compare(wire, chosen, asked)
 
 
 async def _rested(wire: Wire, face: Face) -> None:
@@ -62,10 +65,12 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--grpc", default="", help="host:port of gRPC, where that is another")
     parser.add_argument("--face", default="", help="only faces whose names hold this")
     parser.add_argument("--case", default="", help="only cases whose names hold this")
+    parser.add_argument("--down", action="store_true", help="what is asked while the explanation service is down")
     options = parser.parse_args(words)
-    report = asyncio.run(run(options.url, options.grpc, options.face, options.case))
+    asked = [each for each in (DOWN if options.down else cases()) if options.case in each.name]
+    report = asyncio.run(run(options.url, options.grpc, options.face, asked))
     print(shown(report))
-    whole = not (options.face or options.case)
+    whole = not (options.face or options.case or options.down)
     stale = [each.name for each in EXCEPTIONS if whole and each.always and not report.known[each.name]]
     if stale:
         print(f"never met, so no exceptions any more: {', '.join(stale)}")

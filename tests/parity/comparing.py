@@ -12,7 +12,7 @@ from tests.parity.exceptions import EXCEPTIONS, KnownException
 from tests.parity.faces import Face
 from tests.parity.golden import Case, Expected
 from tests.parity.outcomes import Outcome
-from tests.parity.rows import CannotSay, echo
+from tests.parity.rows import CannotSay
 from tests.parity.wire import Wire
 
 
@@ -75,7 +75,7 @@ def differences(case: Case, outcomes: dict[str, list[Outcome]]) -> Iterator[Diff
     whole = len(case.expected) == 1 and not case.stream
     first = next(iter(outcomes.values()), [])
     fine = [each.code == "OK" for each in case.expected] * (len(case.rows) if whole else 1)
-    answers = [echo(row) if right else {} for row, right in zip(case.rows, fine, strict=True)]
+    answers = [case.answer(row) if right else {} for row, right in zip(case.rows, fine, strict=True)]
     for face, found in outcomes.items():
         if len(found) != len(case.expected):
             yield Difference(case, face, "answers", len(case.expected), len(found))

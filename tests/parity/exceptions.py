@@ -46,7 +46,7 @@ EXCEPTIONS = [
         "null for NaN and infinities",
         "JSON has no such numbers. Answers as JSON objects, Structs of gRPC included, have `null` there; columns, "
         "typed messages and binary tensors keep the number.",
-        re.compile("generic .*|(typed|oip) rest|typed events stream"),
+        re.compile("generic .*|(typed|oip) rest|typed (events|socket) stream"),
         re.compile("value of .*"),
         applies=_null_for_not_finite,
     ),
@@ -57,7 +57,7 @@ EXCEPTIONS = [
         "taken.",
         re.compile("(columns|oip).*"),
         re.compile("code|reason|message|places|violations"),
-        re.compile("a list of one for .*"),
+        re.compile("(why )?a list of one for .*"),
     ),
     KnownException(
         "an input without a name",
@@ -65,7 +65,7 @@ EXCEPTIONS = [
         "position.",
         re.compile("(columns|oip).*"),
         re.compile("message|places|violations"),
-        re.compile("an input without a name"),
+        re.compile("(why )?an input without a name"),
     ),
     KnownException(
         "too many rows in tensors",
@@ -82,7 +82,7 @@ EXCEPTIONS = [
         "how many there are.",
         re.compile("(columns|typed|oip).*"),
         re.compile("violations"),
-        re.compile("two hundred wrong rows"),
+        re.compile("(why )?two hundred wrong rows"),
     ),
     KnownException(
         "bodies that cannot be read",
@@ -93,12 +93,29 @@ EXCEPTIONS = [
         re.compile("no request but .*"),
     ),
     KnownException(
+        "rows that are no JSON",
+        "The position in a body of lines counts its lines; over a WebSocket each row is a message, whose lines are "
+        "counted from 1.",
+        re.compile(".* socket stream"),
+        re.compile("message"),
+        re.compile("a stream with a row that is .*"),
+    ),
+    KnownException(
         "the caller's own deadline",
         "Client, gateway and prediction each watch it, and who notices first answers: all say DEADLINE_EXCEEDED "
         "(504), the gateway with its own reason, and a gRPC client that gives up by itself without any.",
         re.compile(".*"),
         re.compile("reason|message|metadata|form"),
-        re.compile("the caller's deadline"),
+        re.compile("(why )?the caller's deadline"),
+    ),
+    KnownException(
+        "the bundle's budget",
+        "Prediction and the stage at work each watch it, and who notices first answers: all say DEADLINE_EXCEEDED and "
+        "ERROR_REASON_DEADLINE, each in its words.",
+        re.compile(".*"),
+        re.compile("message|metadata"),
+        re.compile("(why )?longer than the budget"),
+        always=False,
     ),
     KnownException(
         "which row makes the model fail",
@@ -106,7 +123,7 @@ EXCEPTIONS = [
         "second at most; who comes in between hears that the model failed, and not on which row.",
         re.compile(".*"),
         re.compile("message|metadata"),
-        re.compile("the model fails on one row of three"),
+        re.compile("(why )?the model fails on one row of three"),
         always=False,
     ),
 ]

@@ -10,6 +10,7 @@ from tests.parity.messages import Generic, Messages, OpenInference, Typed
 from tests.parity.outcomes import Outcome, refused
 from tests.parity.rest import REST, REST_STREAMS
 from tests.parity.rows import CannotSay
+from tests.parity.sockets import SOCKETS
 from tests.parity.wire import CANCELLED, Reply, Shot
 
 
@@ -48,13 +49,13 @@ class Rpc:
         _check_stream(case, streams=self.stream)
         if self.stream and self.messages.row_by_row and not case.stream and len(case.rows) != 1:
             raise CannotSay("a request of the stream is a row")
+        path = self.messages.path(case, stream=self.stream)
         if case.raw is not None:
             bodies = [case.raw]
         else:
             requests = [[row] for row in case.rows] if case.stream else [case.rows]
             bodies = [self.messages.asked(case, rows) for rows in requests]
             bodies = [self.messages.streamed(each) for each in bodies] if self.stream else bodies
-        path = self.messages.path(case, stream=self.stream)
         return Shot(self.how, path, tuple(bodies), (), self.stream, case.seconds, case.cancel_after)
 
     def read(self, case: Case, reply: Reply) -> list[Outcome]:
@@ -83,9 +84,9 @@ def _check_stream(case: Case, *, streams: bool) -> None:
         raise CannotSay("a stream has no deadline of each request")
 
 
-def faces(contract: bytes) -> list[Face]:
-    """Every face; the first is what the others are held against."""
-    generic, columns, typed = Generic(), Generic(columns=True), Typed(contract)
+def faces(*contracts: bytes) -> list[Face]:
+    """Every face, typed ones of the models of *contracts*; the first is what the others are held against."""
+    generic, columns, typed = Generic(), Generic(columns=True), Typed(contracts)
     unary: list[Messages] = [generic, columns, typed, OpenInference(), OpenInference(raw=True)]
     for_pages: list[Messages] = [generic, columns, typed, OpenInference()]
     rows_for_pages: list[Messages] = [generic, typed]
@@ -96,4 +97,5 @@ def faces(contract: bytes) -> list[Face]:
         *(Rpc(each, "grpc", stream=True) for each in for_pages),
         *(Rpc(each, "web", stream=True) for each in rows_for_pages),
         *REST_STREAMS,
+        *SOCKETS,
     ]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+from tests.parity import explaining
 from tests.parity.outcomes import Place
-from tests.parity.rows import INPUTS, AsNumber
+from tests.parity.rows import INPUTS, AsNumber, AsText, echo
 
 INVALID = "ERROR_REASON_INVALID_REQUEST"
 BASE: dict[str, Any] = {
@@ -35,6 +36,7 @@ class Expected:
 
 
 FINE = Expected()
+FAILED = Expected("FAILED_PRECONDITION", "ERROR_REASON_MODEL_FAILED")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Case:
         seconds: time that the caller allows.
         cancel_after: seconds after which the caller walks away.
         raw: a body that says no rows.
+        explain: what of explanations, where the rows are asked for with reasons; `top` and `output`.
         together: whether all faces may ask at once.
     """
 
@@ -63,8 +66,25 @@ class Case:
     seconds: float | None = None
     cancel_after: float | None = None
     raw: bytes | None = None
+    explain: Mapping[str, Any] | None = None
     together: bool = True
 
+    def answer(self, row: Any) -> dict[str, Any]:
+        """What the model says of a row that it takes."""
+        return echo(row) if self.explain is None else explaining.explanation(row, int(self.explain.get("top") or 0))
+
+
+DOWN = [
+    Case(
+        f"{name} while the explanation service is down",
+        rows,
+        (Expected("UNAVAILABLE", "ERROR_REASON_STAGE_DOWN"),),
+        model=explaining.MODEL,
+        explain={},
+    )
+    for name, rows in {"why": (BASE,), "why of two rows": (BASE, BASE)}.items()
+] + [Case("a prediction while the explanation service is down", (BASE,))]
+"""What is asked of a mesh whose explanation service is down."""
 
 GOOD: dict[str, list[Any]] = {
     "flag": [True, False],
@@ -191,7 +211,7 @@ _OF_ONE = {name for name, field in INPUTS.items() if field.shape}
 
 def cases() -> list[Case]:
     """All of them; those that keep the model busy come last."""
-    return [*_good(), *_bad(), *_rows(), *_names(), *_streams(), *_trouble()]
+    return [*_good(), *_bad(), *_rows(), *_names(), *_streams(), *_explained(), *_choices(), *_trouble()]
 
 
 def _good() -> Iterator[Case]:
@@ -315,25 +335,80 @@ def _streams() -> Iterator[Case]:
     for name, rows in streams.items():
         expected = tuple(wrong if row is bad or row == {} or row["kind"] == "très chère" else FINE for row in rows)
         yield Case(f"a stream of {name}", tuple(rows), expected, stream=True)
-    failed = Expected("FAILED_PRECONDITION", "ERROR_REASON_MODEL_FAILED")
+    malformed = Expected("INVALID_ARGUMENT", "ERROR_REASON_MALFORMED_BODY")
+    for name, text in {"cut off": '{"small": 7, "wid', "no JSON": "small: 7", "NaN": '{"small": NaN}'}.items():
+        broken = (BASE, AsText(text), BASE)
+        yield Case(f"a stream with a row that is {name} half way", broken, (FINE, malformed, FINE), stream=True)
+    twice = (BASE, AsText('{"small": 7, "small": 8}'), BASE)
+    yield Case("a stream with a row that says an input twice half way", twice, (FINE, wrong, FINE), stream=True)
     half_way = (BASE, {**BASE, "fails": True}, BASE)
-    yield Case("a stream on which the model fails half way", half_way, (FINE, failed, FINE), stream=True)
+    yield Case("a stream on which the model fails half way", half_way, (FINE, FAILED, FINE), stream=True)
+
+
+def _explained() -> Iterator[Case]:
+    """What is asked of predictions, asked why."""
+    for case in (*_good(), *_bad(), *_rows(), *_names()):
+        if case.raw is None and case.together:
+            asked = replace(case, name=f"why {case.name}", explain={})
+            asked = replace(asked, model=explaining.MODEL) if case.model == "parity" else asked
+            yield asked if explaining.finite(case.rows) else replace(asked, expected=(FAILED,))
+
+
+def _choices() -> Iterator[Case]:
+    """What an explanation is asked for."""
+    row = {**BASE, "maybe_precise": -0.5, "triple": [1.0, 2.0, 3.0]}
+
+    def why(name: str, expected: Expected = FINE, rows: tuple[Any, ...] = (row,), **choices: Any) -> Case:
+        return Case(f"why {name}", rows, (expected,), model=explaining.MODEL, explain=choices)
+
+    for top in (0, 1, 2, 7, 8, 2**32 - 1, None):
+        yield why(f"the top {top}", top=top)
+    yield why("the top 3 of two rows", top=3, rows=(row, BASE))
+    yield why("the top that is text", top="2")
+    yield why("the top that is a whole float", top=2.0)
+    for output in ("score", "", None):
+        yield why(f"the output {output!r}", output=output)
+    yield why("the top 2 of an output", top=2, output="score")
+    wrong_tops: tuple[Any, ...] = (-1, 2**32, 2**64, 1.5, "x", "", True, False, [], {})
+    for wrong_top in wrong_tops:
+        yield why(f"a wrong top {wrong_top!r}", _expected(INVALID, ((None, "top"),)), top=wrong_top)
+    for output in ("scor", "zzz", "Score", "größe", "small", "x" * 1000):
+        yield why(f"an unknown output {_short(output)}", _expected(INVALID, ((None, "output"),)), output=output)
+    others: tuple[Any, ...] = (7, 0, True, False, [], {})
+    for other in others:
+        yield why(f"an output that is {other!r}", _expected(INVALID, ((None, "output"),)), output=other)
+    yield why("two wrong choices", _expected(INVALID, ((None, "top"), (None, "output"))), top=-1, output=7)
+    wrong = ({**BASE, "small": 101},)
+    yield why("an unknown output of a wrong row", _expected(INVALID, ((None, "output"),)), wrong, output="scor")
+    unexplainable = Expected("FAILED_PRECONDITION", "ERROR_REASON_NOT_EXPLAINABLE")
+    for name, rows in {"": (row,), " and a wrong row": wrong, " and no rows": ()}.items():
+        yield Case(f"why of a model without reasons{name}", rows, (unexplainable,), explain={})
+    yield Case("why of a model without reasons, its output", (row,), (unexplainable,), explain={"output": "small"})
 
 
 def _trouble() -> Iterator[Case]:
-    failed = Expected("FAILED_PRECONDITION", "ERROR_REASON_MODEL_FAILED")
-    yield Case("the model fails", ({**BASE, "fails": True},), (failed,), together=False)
-    rows = (BASE, {**BASE, "fails": True}, BASE)
-    yield Case("the model fails on one row of three", rows, (failed,), together=False)
-    yield Case("after the model failed", (BASE,))
+    yield from _trouble_of("", "parity", None, late_ms=8500)
+    yield from _trouble_of("why ", explaining.MODEL, {}, late_ms=4500)
+
+
+def _trouble_of(why: str, model: str, explain: Mapping[str, Any] | None, *, late_ms: int) -> Iterator[Case]:
+    """What goes wrong on the way to *model*'s answers, which takes longer than it may by *late_ms*."""
+
+    def asked(name: str, *rows: Any, expected: Expected = FINE, **how: Any) -> Case:
+        return Case(f"{why}{name}", rows, (expected,), model=model, explain=explain, **how)
+
+    fails = {**BASE, "fails": True}
+    yield asked("the model fails", fails, expected=FAILED, together=False)
+    yield asked("the model fails on one row of three", BASE, fails, BASE, expected=FAILED, together=False)
+    yield asked("after the model failed", BASE)
     late = Expected("DEADLINE_EXCEEDED", "ERROR_REASON_DEADLINE")
     nap = {**BASE, "nap_ms": 600}
-    yield Case("enough time", ({**BASE, "nap_ms": 50},), seconds=7.0)
-    yield Case("the caller's deadline", (nap,), (late,), seconds=0.2)
-    yield Case("after the caller's deadline", (BASE,))
-    yield Case("the caller walks away", (nap,), (Expected("CANCELLED"),), cancel_after=0.1)
-    yield Case("after the caller walked away", (BASE,))
-    yield Case("longer than the budget", ({**BASE, "nap_ms": 8500},), (late,))
+    yield asked("enough time", {**BASE, "nap_ms": 50}, seconds=7.0)
+    yield asked("the caller's deadline", nap, expected=late, seconds=0.2)
+    yield asked("after the caller's deadline", BASE)
+    yield asked("the caller walks away", nap, expected=Expected("CANCELLED"), cancel_after=0.1)
+    yield asked("after the caller walked away", BASE)
+    yield asked("longer than the budget", {**BASE, "nap_ms": late_ms}, expected=late)
 
 
 def _refused(name: str, rows: list[Any], *places: Place) -> Case:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,11 @@ from google.rpc import status_pb2
 from predmesh.type.v1 import frame_pb2
 from predmesh_frame import oip
 
+from tests.parity.explaining import explained
 from tests.parity.golden import Case
 from tests.parity.messages import Said
 from tests.parity.outcomes import CODES, Outcome, in_band, refused
-from tests.parity.rows import (
-    CannotSay,
-    plain,
-)
+from tests.parity.rows import AsText, CannotSay, plain
 from tests.parity.tables import frame, of_arrays, of_frame, outputs_of, raw_bytes, tensors
 from tests.parity.wire import Reply, Shot
 
@@ -77,17 +75,12 @@ class RestStream:
 
     def ask(self, case: Case) -> Shot:
         """The request."""
-        if not case.model or (not case.stream and len(case.rows) != 1):
-            raise CannotSay("each row is a request of its own, and the model is part of the path")
-        if case.raw is not None or case.seconds is not None:
-            raise CannotSay("a line that cannot be read is a row")
-        rows = [plain(row, finite=True) for row in case.rows]
-        documents = rows if self.lines else [{"instances": rows}]
-        body = b"\n".join(_document(each)[0] for each in documents)
-        kind = "application/x-ndjson" if self.lines else "application/json"
-        version = f"/versions/{case.version or 1}" if case.version or "typed" in self.path else ""
+        path = stream_path(self.path, case)
+        if self.lines:
+            body, kind = b"\n".join(map(row_text, case.rows)), "application/x-ndjson"
+        else:
+            (body, _), kind = _instances_body(case), "application/json"
         headers = [("content-type", kind), *([("accept", "text/event-stream")] if self.events else [])]
-        path = self.path.format(case.model, version)
         return Shot("http", path, (body,), tuple(headers), cancel_after=case.cancel_after)
 
     def read(self, case: Case, reply: Reply) -> list[Outcome]:
@@ -98,17 +91,34 @@ class RestStream:
             return [document_outcome(reply.bodies[0], len(case.rows), reply.status)] * len(case.expected)
         marked = re.findall(rb"^data: ?(.*)$", reply.bodies[0], re.MULTILINE)[:-1]
         parts = marked if self.events else reply.bodies[0].splitlines()
-        return [self._row(index, json.loads(part)) for index, part in enumerate(parts)]
+        return [row_outcome(index, json.loads(part), self.told) for index, part in enumerate(parts)]
 
-    def _row(self, index: int, document: Any) -> Outcome:
-        if document["index"] != index:
-            return Outcome(oddities=(f"answer {index} is of row {document['index']}",))
-        if "error" in document:
-            told = document["error"]
-            message = told["message"].replace(f"instances[{index}]", "instance", 1)
-            return in_band(told["code"], told["reason"], message, 1)
-        origin, rows = self.told(document["response"])
-        return Outcome(rows=rows, origin=origin)
+
+def stream_path(path: str, case: Case) -> str:
+    """Where the rows of *case* go one by one; *path* has places for model and version. Raises CannotSay."""
+    if not case.model or (not case.stream and len(case.rows) != 1):
+        raise CannotSay("each row is a request of its own, and the model is part of the path")
+    if case.raw is not None or case.seconds is not None or case.explain is not None:
+        raise CannotSay("no stream has deadlines or reasons, and what cannot be read is a row")
+    version = f"/versions/{case.version or 1}" if case.version or "typed" in path else ""
+    return path.format(case.model, version)
+
+
+def row_text(row: Any) -> bytes:
+    """A line, or a message, that is *row*. Raises CannotSay."""
+    return row.text.encode() if isinstance(row, AsText) else _document(plain(row, finite=True))[0]
+
+
+def row_outcome(index: int, document: Any, told: Callable[[Any], Said]) -> Outcome:
+    """What came of the row at *index* of a stream; *told* reads its answer."""
+    if document["index"] != index:
+        return Outcome(oddities=(f"answer {index} is of row {document['index']}",))
+    if "error" in document:
+        error = document["error"]
+        message = error["message"].replace(f"instances[{index}]", "instance", 1)
+        return in_band(error["code"], error["reason"], message, 1)
+    origin, rows = told(document["response"])
+    return Outcome(rows=rows, origin=origin)
 
 
 def document_outcome(body: bytes, rows: int, status: int) -> Outcome:
@@ -128,17 +138,23 @@ def _version(case: Case) -> str:
 def _generic_path(case: Case) -> str:
     if not case.model:
         raise CannotSay("the model is part of the path")
-    return f"/v1/models/{case.model}{_version(case)}:predict"
+    return f"/v1/models/{case.model}{_version(case)}:{'predict' if case.explain is None else 'explain'}"
 
 
 def _typed_path(case: Case) -> str:
     if not case.model:
         raise CannotSay("the model is part of the path")
     method = "predict" if len(case.rows) == 1 else "predictBatch"
+    if case.explain is not None:
+        if len(case.rows) != 1:
+            raise CannotSay("a row at a time")
+        method = "explain"
     return f"/v1/models/{case.model}/versions/{case.version or 1}/typed:{method}"
 
 
 def _oip_path(case: Case) -> str:
+    if case.explain is not None:
+        raise CannotSay("the protocol has no reasons")
     if not case.model:
         raise CannotSay("the model is part of the path")
     return f"/v2/models/{case.model}{_version(case)}/infer"
@@ -152,16 +168,18 @@ def _document(document: Any) -> tuple[bytes, tuple[tuple[str, str], ...]]:
 
 
 def _instances_body(case: Case) -> tuple[bytes, tuple[tuple[str, str], ...]]:
-    return _document({"instances": [plain(row, finite=True) for row in case.rows]})
+    return _document({"instances": [plain(row, finite=True) for row in case.rows], **(case.explain or {})})
 
 
 def _columns_body(case: Case) -> tuple[bytes, tuple[tuple[str, str], ...]]:
-    return _document({"columns": json_format.MessageToDict(frame(case.rows, packed=False))})
+    columns = json_format.MessageToDict(frame(case.rows, packed=False))
+    return _document({"columns": columns, **(case.explain or {})})
 
 
 def _typed_body(case: Case) -> tuple[bytes, tuple[tuple[str, str], ...]]:
     rows = [plain(row, finite=True) for row in case.rows]
-    return _document({"instance": rows[0]} if len(rows) == 1 else {"instances": rows})
+    asked: dict[str, Any] = {"instance": rows[0]} if len(rows) == 1 else {"instances": rows}
+    return _document({**asked, **(case.explain or {})})
 
 
 def _oip_body(case: Case) -> tuple[bytes, tuple[tuple[str, str], ...]]:
@@ -188,24 +206,46 @@ def _oip_binary_body(case: Case) -> tuple[bytes, tuple[tuple[str, str], ...]]:
 
 
 def _generic_told(case: Case, reply: Reply) -> Said:
-    return generic_row(json.loads(reply.bodies[0]))
+    return _with_reasons(case, json.loads(reply.bodies[0]), generic_row)
+
+
+def _with_reasons(case: Case, answer: Any, told: Callable[[Any], Said]) -> Said:
+    """What an answer says; *told* reads the predictions in it."""
+    if case.explain is None:
+        return told(answer)
+    origin, rows = told(answer["prediction"])
+    reasons = answer["explanations"] if "explanations" in answer else [answer["explanation"]]
+    return origin, list(map(_explained, rows, reasons))
+
+
+def _explained(row: Mapping[str, Any], reasons: Any) -> dict[str, Any]:
+    found = [
+        (each["feature"], float(each.get("value", 0)), float(each.get("contribution", 0)))
+        for each in reasons.get("attributions", ())
+    ]
+    return explained(row, float(reasons.get("baseValue", 0)), found)
 
 
 def generic_row(answer: Any) -> Said:
+    """What a PredictResponse in JSON says."""
     return (answer["model"], answer["modelVersion"], answer["bundleId"]), outputs_of(answer["predictions"])
 
 
 def _columns_told(case: Case, reply: Reply) -> Said:
-    answer = json.loads(reply.bodies[0])
+    return _with_reasons(case, json.loads(reply.bodies[0]), _columns_rows)
+
+
+def _columns_rows(answer: Any) -> Said:
     columns = json_format.ParseDict(answer["columns"], frame_pb2.Frame())
     return (answer["model"], answer["modelVersion"], answer["bundleId"]), of_frame(columns)
 
 
 def _typed_told(case: Case, reply: Reply) -> Said:
-    return _typed_row(json.loads(reply.bodies[0]))
+    return _with_reasons(case, json.loads(reply.bodies[0]), typed_row)
 
 
-def _typed_row(answer: Any) -> Said:
+def typed_row(answer: Any) -> Said:
+    """What a typed PredictResponse in JSON says."""
     about = answer["provenance"]
     rows = answer["predictions"] if "predictions" in answer else [answer["prediction"]]
     return (about["model"], about["modelVersion"], about["bundleId"]), outputs_of(rows)
@@ -240,6 +280,6 @@ REST = [
 REST_STREAMS = [
     RestStream("generic rest stream", "/v1/models/{}{}:streamPredict", generic_row, lines=False, events=False),
     RestStream("generic lines stream", "/v1/models/{}{}:streamPredict", generic_row, lines=True, events=False),
-    RestStream("typed events stream", "/v1/models/{}{}/typed:streamPredict", _typed_row, lines=False, events=True),
+    RestStream("typed events stream", "/v1/models/{}{}/typed:streamPredict", typed_row, lines=False, events=True),
 ]
 """The faces with an answer a row."""

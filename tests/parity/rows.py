@@ -18,6 +18,9 @@ import yaml
 MODEL = Path(__file__).parent / "model"
 """The bundle that the golden requests are for."""
 
+EXPLAINABLE = Path(__file__).parent / "explainable"
+"""The bundle that is asked why; it takes the same inputs."""
+
 Row = Mapping[str, Any]
 """Values by input: numbers, text, bytes, times as RFC 3339 text, nested lists; None is null."""
 
@@ -41,6 +44,13 @@ class AsNumber:
 
 
 @dataclass(frozen=True)
+class AsText:
+    """A row that is sent as this text, which only a line or a message of its own can be."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Field:
     """An input or output as its bundle declares it."""
 
@@ -51,8 +61,8 @@ class Field:
     enum: bool = False
 
 
-def _fields(side: str) -> dict[str, Field]:
-    declared = yaml.safe_load((MODEL / "predmesh.yaml").read_text())[side]
+def _fields(side: str, model: Path = MODEL) -> dict[str, Field]:
+    declared = yaml.safe_load((model / "predmesh.yaml").read_text())[side]
     return {
         each["name"]: Field(
             each["name"],
@@ -66,7 +76,7 @@ def _fields(side: str) -> dict[str, Field]:
 
 
 INPUTS = _fields("inputs")
-OUTPUTS = _fields("outputs")
+OUTPUTS = _fields("outputs") | _fields("outputs", EXPLAINABLE)
 
 
 def plain(value: Any, *, finite: bool) -> Any:
@@ -78,6 +88,8 @@ def plain(value: Any, *, finite: bool) -> Any:
     match value:
         case AsNumber(number):
             return number
+        case AsText():
+            raise CannotSay("a row is a value")
         case bytes():
             return base64.b64encode(value).decode()
         case float() if finite and not math.isfinite(value):
@@ -106,7 +118,7 @@ def said(field: Field, value: Any) -> Any:
             if value < 2 ** _BITS[field.type]:
                 return value
         case "float" | "double" if number:
-            if field.type == "double" or not math.isfinite(value) or math.isfinite(_single(value)):
+            if field.type == "double" or not math.isfinite(value) or math.isfinite(single(value)):
                 return float(value)
         case "string" if isinstance(value, str):
             return value
@@ -205,7 +217,7 @@ _DEFAULTS: Row = {"level": "low", "grid": [[1, 2], [3, 4]], "divisor": 1.0}
 def _one(field: Field, value: Any) -> Any:
     match field.type:
         case "float" | "double" if value is not None:
-            return repr(_single(value) if field.type == "float" else float(value))
+            return repr(single(value) if field.type == "float" else float(value))
         case "int32" | "int64":
             return int(value)
         case "bytes" if isinstance(value, str):
@@ -216,7 +228,7 @@ def _one(field: Field, value: Any) -> Any:
             return value
 
 
-def _single(value: float) -> float:
+def single(value: float) -> float:
     """The nearest float of 32 bits."""
     try:
         return float(struct.unpack("<f", struct.pack("<f", value))[0])

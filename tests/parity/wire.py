@@ -1,11 +1,11 @@
-"""Requests as bytes, and how they travel: gRPC, gRPC-Web and HTTP, from one event loop."""
+"""Requests as bytes, and how they travel: gRPC, gRPC-Web, HTTP and WebSockets, from one event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import urllib.parse
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,9 +13,14 @@ from typing import Any, Literal
 import grpc
 import httpx
 from google.rpc import status_pb2
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 DETAILS = "grpc-status-details-bin"
 CANCELLED, DEADLINE_EXCEEDED = 1, 4
+SWITCHED = 101
+"""The HTTP status of a WebSocket that opened."""
+
 _PATIENCE_SECONDS = 60.0
 _OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20)]
 
@@ -27,7 +32,7 @@ class Shot:
     Attributes:
         how: what it travels by.
         path: of the URL, or of the gRPC method.
-        bodies: the messages of a gRPC call; the only body of an HTTP request.
+        bodies: the messages of a gRPC call or a WebSocket; the only body of an HTTP request.
         headers: HTTP headers, or gRPC metadata.
         streams: whether the gRPC method takes and gives a stream.
         seconds: time that the caller allows; None is no end of its own.
@@ -35,7 +40,7 @@ class Shot:
         verb: of an HTTP request.
     """
 
-    how: Literal["grpc", "web", "http"]
+    how: Literal["grpc", "web", "http", "socket"]
     path: str
     bodies: tuple[bytes, ...]
     headers: tuple[tuple[str, str], ...] = ()
@@ -51,7 +56,7 @@ class Reply:
 
     Attributes:
         code: gRPC code; None over HTTP, where `status` says it.
-        status: HTTP status; 0 over gRPC.
+        status: HTTP status, SWITCHED of a WebSocket; 0 over gRPC.
         bodies: the messages, or the body.
         headers: of the answer.
         message: text of a gRPC status.
@@ -86,7 +91,8 @@ class Wire:
         """Send *shot* and wait for its end; a caller who walks away hears CANCELLED, as gRPC has it."""
         try:
             async with asyncio.timeout(shot.cancel_after or _PATIENCE_SECONDS):
-                return await (self._grpc(shot) if shot.how == "grpc" else self._http_or_web(shot))
+                ways = {"grpc": self._grpc, "socket": self._socket}
+                return await ways.get(shot.how, self._http_or_web)(shot)
         except TimeoutError:
             if shot.cancel_after:
                 return Reply(CANCELLED)
@@ -124,6 +130,26 @@ class Wire:
             call.cancel()
         return Reply(0, 0, tuple(bodies))
 
+    async def _socket(self, shot: Shot) -> Reply:
+        address = self._http.base_url.copy_with(scheme="ws")
+        url = f"{str(address).rstrip('/')}{urllib.parse.quote(shot.path, safe='/:')}"
+        bodies: list[bytes] = []
+        try:
+            async with connect(url, proxy=None, max_size=None) as socket:
+                sending = asyncio.create_task(_sent(socket, shot.bodies))
+                try:
+                    while len(bodies) < len(shot.bodies):
+                        bodies.append(await socket.recv(decode=False))
+                except ConnectionClosed:
+                    pass
+                finally:
+                    sending.cancel()
+                    # Envoy lets go of a connection a second after both sides have closed.
+                    socket.transport.abort()
+        except InvalidStatus as refused:
+            return Reply(None, refused.response.status_code, (bytes(refused.response.body),))
+        return Reply(None, SWITCHED, tuple(bodies))
+
     async def _http_or_web(self, shot: Shot) -> Reply:
         headers = [*shot.headers]
         if shot.seconds is not None:
@@ -157,6 +183,11 @@ async def connected(url: str, grpc_address: str = "", connections: int = 32) -> 
 def framed(message: bytes) -> bytes:
     """*message* as gRPC-Web sends it."""
     return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+async def _sent(socket: ClientConnection, messages: Sequence[bytes]) -> None:
+    for each in messages:
+        await socket.send(each, text=True)
 
 
 async def _one(call: Any, bodies: list[bytes]) -> None:

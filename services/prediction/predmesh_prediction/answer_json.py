@@ -109,18 +109,23 @@ def _timings(microseconds: dict[str, int]) -> list[dict[str, str]]:
 
 
 def _row(row: RowExplained) -> dict[str, Any]:
-    document: dict[str, Any] = {"baseValue": _double(row.base_value)} if row.base_value else {}
+    document: dict[str, Any] = _double("baseValue", row.base_value)
     if row.attributions:
         document["attributions"] = [
-            {"feature": name}
-            | ({"value": _double(value)} if value else {})
-            | ({"contribution": _double(moved)} if moved else {})
+            {"feature": name} | _double("value", value) | _double("contribution", moved)
             for name, value, moved in row.attributions
         ]
     return document
 
 
-def _double(value: float) -> float | str:
+def _double(name: str, value: float) -> dict[str, float | str]:
+    """The field called *name*; none where it is 0, which -0 is not."""
+    if not value and math.copysign(1, value) > 0:
+        return {}
+    return {name: _number(value)}
+
+
+def _number(value: float) -> float | str:
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

@@ -35,7 +35,8 @@ ORIGIN_HEADER = "x-predmesh-origin"
 """Host and port that the gateway was asked under; it overwrites what a client sends."""
 
 _PREDICT_KEYS = ("instances", "columns")
-_CHOICES = ("top", "output")
+_DEFAULTS: dict[str, Any] = {"top": 0, "output": ""}
+_CHOICES = tuple(_DEFAULTS)
 _EXPLAIN_KEYS = (*_PREDICT_KEYS, *_CHOICES)
 _LARGEST_TOP = 2**32 - 1
 _Bodied = (
@@ -187,7 +188,7 @@ def _row(document: dict[str, Any], model: str) -> Rows:
 
 def _choices(document: dict[str, Any], model: str) -> tuple[int, str]:
     violations = Violations()
-    given, output = document.get("top") or 0, document.get("output") or ""
+    given, output = (default if document.get(key) is None else document[key] for key, default in _DEFAULTS.items())
     top = integer(given)
     if top is None or isinstance(given, bool) or not 0 <= top <= _LARGEST_TOP:
         violations.add("top", f"must be a whole number, 0 for all or more, not {kind(given)}")

@@ -78,6 +78,9 @@ async def test_a_model_without_explanation_says_so(mesh: Mesh) -> None:
         pytest.param({"output": 7}, "output", id="output no text"),
         pytest.param({"top": -1}, "top", id="negative top"),
         pytest.param({"top": True}, "top", id="boolean top"),
+        pytest.param({"top": False}, "top", id="false for none"),
+        pytest.param({"top": ""}, "top", id="empty top"),
+        pytest.param({"output": []}, "output", id="empty list for none"),
         pytest.param({"tops": 1}, "tops", id="unknown key"),
     ],
 )
