@@ -28,6 +28,7 @@ from predmesh_bundle.schema import (
     Policy,
     Stages,
     TensorSpec,
+    bound_text,
 )
 from predmesh_bundle.values import is_number, value_problem
 
@@ -220,7 +221,7 @@ def _range_rules(minimum: float | None, maximum: float | None, type: DataType) -
         elif bound is not None and bound != bound:
             yield (key,), f"the {key} is not a number"
     if minimum is not None and maximum is not None and minimum > maximum:
-        yield ("minimum",), f"the minimum, {minimum:g}, is above the maximum, {maximum:g}"
+        yield ("minimum",), f"the minimum, {bound_text(minimum)}, is above the maximum, {bound_text(maximum)}"
 
 
 def _enum_rules(name: str, texts: Sequence[str], key: str, *, enum: bool) -> Found:

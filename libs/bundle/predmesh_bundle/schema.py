@@ -17,6 +17,8 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 from pydantic import StringConstraints as Text
@@ -111,9 +113,22 @@ def _relative(value: str) -> str:
     return value
 
 
+def _exact(value: object, read: ValidatorFunctionWrapHandler, info: ValidationInfo) -> int | float:
+    """A bound of integers stays the integer that was written: beyond 2^53, its float is another one."""
+    number: float = read(value)
+    of_integers = info.data.get("type") in (DataType.INT32, DataType.INT64)
+    return value if of_integers and type(value) is int else number
+
+
+def bound_text(bound: float) -> str:
+    """A bound as a person writes it, all digits of it."""
+    return str(bound).removesuffix(".0")
+
+
 ColumnType = Annotated[
     DataType, PlainValidator(_type), PlainSerializer(lambda value: value.name.lower(), return_type=str)
 ]
+Bound = Annotated[float, WrapValidator(_exact), PlainSerializer(lambda bound: bound, return_type=Any)]
 Seconds = Annotated[float, BeforeValidator(_duration), AfterValidator(_within_positive)]
 RelativePath = Annotated[str, Text(min_length=1), AfterValidator(_relative)]
 ModelName = Annotated[str, Text(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
@@ -148,9 +163,9 @@ class Input(Part):
     """Shape of one row's value; empty for a scalar."""
     unit: str = ""
     """Unit of its values, e.g. `mi`."""
-    minimum: float | None = None
+    minimum: Bound | None = None
     """Smallest value allowed."""
-    maximum: float | None = None
+    maximum: Bound | None = None
     """Largest value allowed."""
     categories: tuple[str, ...] = ()
     """Values allowed; empty where any is."""
@@ -264,9 +279,9 @@ class Output(Part):
     """Whether the labels are an enum in the model's own contract."""
     unit: str = ""
     """Unit of its values."""
-    minimum: float | None = None
+    minimum: Bound | None = None
     """Smallest value possible."""
-    maximum: float | None = None
+    maximum: Bound | None = None
     """Largest value possible."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from predmesh_frame import DataType
 
 from predmesh_bundle.nearest import hint
-from predmesh_bundle.schema import Input
+from predmesh_bundle.schema import Input, bound_text
 
 _NUMBERS = (DataType.INT32, DataType.INT64, DataType.FLOAT, DataType.DOUBLE)
 
@@ -41,9 +41,9 @@ def _scalars(value: Any, shape: tuple[int, ...]) -> list[Any]:
 
 def _within(given: Input, value: Any) -> None:
     if given.minimum is not None and is_number(given.type) and value < given.minimum:
-        raise ValueError(f"{value!r} is below the minimum, {given.minimum:g}")
+        raise ValueError(f"{value!r} is below the minimum, {bound_text(given.minimum)}")
     if given.maximum is not None and is_number(given.type) and value > given.maximum:
-        raise ValueError(f"{value!r} is above the maximum, {given.maximum:g}")
+        raise ValueError(f"{value!r} is above the maximum, {bound_text(given.maximum)}")
     if given.categories and isinstance(value, str) and value not in given.categories:
         raise ValueError(f"{value!r} is none of the categories; {hint(value, given.categories)}")
 

@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 from predmesh_bundle.contract_names import enum_name
-from predmesh_bundle.schema import Bundle, Input, Output
+from predmesh_bundle.schema import Bundle, Input, Output, bound_text
 from predmesh_frame import DataType
 
 from predmesh_compiler.lock import Lock, Numbers
@@ -175,11 +175,11 @@ def _facts(
     if unit:
         yield f"Unit: {one_line(unit)}."
     if minimum is not None and maximum is not None:
-        yield f"Range: {_number_text(minimum)} to {_number_text(maximum)}."
+        yield f"Range: {bound_text(minimum)} to {bound_text(maximum)}."
     elif minimum is not None:
-        yield f"At least {_number_text(minimum)}."
+        yield f"At least {bound_text(minimum)}."
     elif maximum is not None:
-        yield f"At most {_number_text(maximum)}."
+        yield f"At most {bound_text(maximum)}."
     if texts:
         named = ", ".join(shown(each) for each in texts[:_MOST_NAMED])
         yield (
@@ -193,10 +193,6 @@ def _facts(
         )
     elif shape and shape != (-1,):
         yield f"{shape[0]} values."
-
-
-def _number_text(number: float) -> str:
-    return repr(number).removesuffix(".0")
 
 
 def _sentence(text: str) -> str:

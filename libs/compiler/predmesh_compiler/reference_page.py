@@ -7,19 +7,20 @@ import hashlib
 import json
 import pprint
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from predmesh_bundle.contract_names import DESCRIPTORS, value_name
-from predmesh_bundle.schema import Input
+from predmesh_bundle.schema import Input, bound_text
 from predmesh_frame import DataType
 
 from predmesh_compiler.contracts import Contract
 from predmesh_compiler.fields import TypedField, one_line
 from predmesh_compiler.json_schema import example_row
-from predmesh_compiler.openapi import openapi_document
+from predmesh_compiler.openapi import EVENTS, LINES, openapi_document, stream_path
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -83,6 +84,11 @@ def calls(contract: Contract) -> dict[str, str]:
     shown = {
         "REST, typed": _curl(contract.methods["Predict"].rest_path, {"instance": row}),
         "REST, as every model takes it": _curl(f"{generic}:predict", {"instances": [row]}),
+        "REST, rows one by one as lines": _streaming_curl(stream_path(contract.bundle, typed=True), [row, row]),
+        "REST, rows one by one as server-sent events": _streaming_curl(
+            stream_path(contract.bundle, typed=True), [row, row], accept=EVENTS
+        ),
+        "WebSocket, rows as they come": _socket(stream_path(contract.bundle, typed=True), row),
         "gRPC, by grpcurl": f"grpcurl -plaintext -d {shlex.quote(typed)} {HOST} {contract.service}/Predict",
         "gRPC, by stubs of Python: make them": _stubs(contract, f"{generic}/contract/{DESCRIPTORS}"),
         "gRPC, by stubs of Python: call": _python(contract),
@@ -132,6 +138,20 @@ def _curl(path: str, body: dict[str, Any]) -> str:
     return f"curl -s {shlex.quote(f'http://{HOST}{path}')} -H 'content-type: application/json' -d {document}"
 
 
+def _streaming_curl(path: str, rows: Sequence[dict[str, Any]], accept: str = "") -> str:
+    lines = shlex.quote("\n".join(json.dumps(each, ensure_ascii=False) for each in rows))
+    accepted = f" -H 'accept: {accept}'" if accept else ""
+    return f"curl -sN {shlex.quote(f'http://{HOST}{path}')} -H 'content-type: {LINES}'{accepted} --data-binary {lines}"
+
+
+def _socket(path: str, row: dict[str, Any]) -> str:
+    return (
+        f'const socket = new WebSocket("ws://{HOST}{path}");\n'
+        f"socket.onopen = () => socket.send(JSON.stringify({json.dumps(row, ensure_ascii=False)}));\n"
+        "socket.onmessage = ({ data }) => console.log(JSON.parse(data));"
+    )
+
+
 def _stubs(contract: Contract, path: str) -> str:
     files = [each.name for each in contract.files.file if not each.name.startswith("google/")]
     return (
@@ -168,10 +188,6 @@ def _json(value: Any, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
-def _number(value: float) -> str:
-    return repr(value).removesuffix(".0")
-
-
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
@@ -195,5 +211,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"line": one_line, "number": _number, "json": _json}
+    environment.filters |= {"line": one_line, "number": bound_text, "json": _json}
     return environment

@@ -10,7 +10,7 @@ from typing import Any
 
 from predmesh_bundle.contract_names import REFERENCE
 from predmesh_bundle.generation import LiveModel
-from predmesh_bundle.schema import Bundle, Input
+from predmesh_bundle.schema import Bundle, Input, bound_text
 from predmesh_bundle.store import StoredBundle
 from predmesh_frame import DataType
 
@@ -116,6 +116,8 @@ def _rule(spec: Input) -> str:
     if spec.categories:
         return ", ".join(spec.categories)
     bounds = [
-        f"{word} {bound:g}" for word, bound in (("from", spec.minimum), ("to", spec.maximum)) if bound is not None
+        f"{word} {bound_text(bound)}"
+        for word, bound in (("from", spec.minimum), ("to", spec.maximum))
+        if bound is not None
     ]
     return " ".join([*bounds, spec.unit]).strip()

@@ -121,9 +121,9 @@ class IntegerRule:
 
     def _out_of_bounds(self, number: int) -> Fault:
         if number < self.low:
-            return Fault(_least(self.low, self.minimum, self.type), str(self.low))
+            return Fault(_least(str(self.low), self.minimum, self.type), str(self.low))
         if number > self.high:
-            return Fault(_most(self.high, self.maximum, self.type), str(self.high))
+            return Fault(_most(str(self.high), self.maximum, self.type), str(self.high))
         return Fault("is beyond 2^53, where a JSON number is no longer exact: send it as a decimal string", str(number))
 
 
@@ -167,8 +167,8 @@ class NumberRule:
         if not math.isfinite(value):
             return Fault("must be a finite number; leave the input out where it is not known and not required")
         if value < self.low:
-            return Fault(_least(self.low, self.minimum, self.type), shown(self.low))
-        return Fault(_most(self.high, self.maximum, self.type), shown(self.high))
+            return Fault(_least(shown(self.low), self.minimum, self.type), shown(self.low))
+        return Fault(_most(shown(self.high), self.maximum, self.type), shown(self.high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,12 +255,12 @@ _FIXED: dict[DataType, Rule] = {
 }
 
 
-def _least(low: float, declared: float | None, type: DataType) -> str:
-    return f"must be at least {shown(low)}" if declared is not None else f"does not fit {type.name.lower()}"
+def _least(low: str, declared: float | None, type: DataType) -> str:
+    return f"must be at least {low}" if declared is not None else f"does not fit {type.name.lower()}"
 
 
-def _most(high: float, declared: float | None, type: DataType) -> str:
-    return f"must be at most {shown(high)}" if declared is not None else f"does not fit {type.name.lower()}"
+def _most(high: str, declared: float | None, type: DataType) -> str:
+    return f"must be at most {high}" if declared is not None else f"does not fit {type.name.lower()}"
 
 
 def _as_number(value: object) -> str:
