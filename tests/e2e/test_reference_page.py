@@ -244,6 +244,17 @@ def test_pasted_calls_are_answered(page: Page, flights_mesh: RunningMesh, tmp_pa
     assert json.loads(run(pasted(page, "REST, as every model takes it"), tmp_path))["predictions"] == [wanted]
     assert json.loads(run(pasted(page, "gRPC, by grpcurl"), tmp_path))["prediction"] == wanted
     assert json.loads(run(pasted(page, "REST, why"), tmp_path))["prediction"]["prediction"] == wanted
+    lines = run(pasted(page, "as lines"), tmp_path).splitlines()
+    assert [json.loads(each)["response"]["prediction"] for each in lines] == [wanted, wanted]
+    events = run(pasted(page, "as server-sent events"), tmp_path)
+    assert [each.splitlines()[0] for each in events.split("\n\n") if each] == [*["event: prediction"] * 2, "event: end"]
+
+
+def test_a_pasted_websocket_is_answered(page: Page, flights_mesh: RunningMesh) -> None:
+    wanted = rest(flights_mesh, "predict", FLIGHT)["prediction"]
+    with page.expect_console_message() as said:
+        page.evaluate(f"() => {{ {pasted(page, 'WebSocket')} }}")
+    assert said.value.args[0].json_value()["response"]["prediction"] == wanted
 
 
 @needs("curl")

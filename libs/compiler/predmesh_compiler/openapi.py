@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+from predmesh_bundle.schema import Bundle
 
 from predmesh_compiler.contracts import Contract
 from predmesh_compiler.json_schema import DIALECT, Schema, example_row, inputs_schema, outputs_schema
@@ -15,6 +18,12 @@ _DOUBLE: Schema = {
 }
 _TEXT: Schema = {"type": "string"}
 
+LINES = "application/x-ndjson"
+"""Media type of rows, or answers, one a line."""
+
+EVENTS = "text/event-stream"
+"""Media type of answers as server-sent events."""
+
 
 def openapi_document(contract: Contract) -> dict[str, Any]:
     """`openapi.json`."""
@@ -24,12 +33,16 @@ def openapi_document(contract: Contract) -> dict[str, Any]:
     paths = {
         contract.methods["Predict"].rest_path: _post(contract, "Predict", "Predict one row"),
         contract.methods["PredictBatch"].rest_path: _post(contract, "PredictBatch", "Predict a batch of rows"),
+        stream_path(bundle, typed=True): _stream(contract, "StreamPredict", "Predict rows one by one"),
     }
     if explained:
         paths[contract.methods["Explain"].rest_path] = _post(contract, "Explain", "Predict one row and say why")
     for place, version in ((generic, ""), (f"{generic}/versions/{bundle.version}", "Version")):
         told = "the version that takes the model's traffic" if not version else f"version {bundle.version}"
         paths[f"{place}:predict"] = _post(contract, "GenericPredict", f"Predict rows by {told}", suffix=version)
+        paths[f"{place}:streamPredict"] = _stream(
+            contract, "GenericStreamPredict", f"Predict rows one by one by {told}", suffix=version
+        )
         if explained:
             paths[f"{place}:explain"] = _post(
                 contract, "GenericExplain", f"Predict rows by {told} and say why", suffix=version
@@ -53,6 +66,33 @@ def openapi_document(contract: Contract) -> dict[str, Any]:
     }
 
 
+def stream_path(bundle: Bundle, *, typed: bool) -> str:
+    """Where *bundle* answers rows one by one over REST, and over WebSockets."""
+    return f"/v1/models/{bundle.name}/versions/{bundle.version}{'/typed' if typed else ''}:streamPredict"
+
+
+def _stream(contract: Contract, call: str, summary: str, *, suffix: str = "") -> dict[str, Any]:
+    """A call that also takes a row a line, and gives a line or a server-sent event a row."""
+    found = _post(contract, call, summary, suffix=suffix)
+    operation = found["post"]
+    operation["description"] = _STREAMED
+    operation["requestBody"]["content"][LINES] = {
+        "schema": _ref("Inputs"),
+        "examples": {"row": {"summary": "One line.", "value": example_row(contract.bundle.inputs)}},
+    }
+    operation["responses"]["200"] = {
+        "description": "A line, or an event, a row.",
+        "content": {
+            LINES: {
+                "schema": _ref(f"{call}Response"),
+                "examples": {"error": {"summary": "One line.", "value": _FAILED_ROW}},
+            },
+            EVENTS: {"schema": _TEXT, "examples": {"error": {"summary": "One event, and the end.", "value": _EVENT}}},
+        },
+    }
+    return found
+
+
 def _post(contract: Contract, call: str, summary: str, *, suffix: str = "") -> dict[str, Any]:
     generic = call.startswith("Generic")
     name = contract.file.service[0].name.removesuffix("Service")
@@ -74,7 +114,7 @@ def _post(contract: Contract, call: str, summary: str, *, suffix: str = "") -> d
                 "required": True,
                 "content": {
                     "application/json": {
-                        "schema": _ref(f"{call}Request"),
+                        "schema": _ref(_REQUESTS.get(call, f"{call}Request")),
                         "examples": {"row": {"value": _example(contract, call)}},
                     }
                 },
@@ -111,6 +151,7 @@ def _schemas(contract: Contract) -> dict[str, Schema]:
                 "provenance": _ref("Provenance"),
             }
         ),
+        "StreamPredictResponse": _streamed("PredictResponse"),
         "Provenance": _given(_PROVENANCE, "model", "modelVersion", "bundleId", "requestId"),
         "GenericPredictRequest": _generic({}),
         "GenericPredictResponse": _given(
@@ -126,6 +167,8 @@ def _schemas(contract: Contract) -> dict[str, Schema]:
             "requestId",
             "predictionIds",
         ),
+        "GenericStreamPredictResponse": _streamed("GenericPredictResponse"),
+        "StreamError": _STREAM_ERROR,
         "Frame": _FRAME,
         "Status": _STATUS,
     }
@@ -196,6 +239,39 @@ def _generic(choices: dict[str, Schema]) -> Schema:
     return both | {"oneOf": [{"required": ["instances"]}, {"required": ["columns"]}]}
 
 
+def _streamed(response: str) -> Schema:
+    """What became of one row of a stream."""
+    index: Schema = {"type": "integer", "minimum": 0, "description": "Which row it is, counted from 0."}
+    both = _given({"index": index, "response": _ref(response), "error": _ref("StreamError")}, "index")
+    return both | {"oneOf": [{"required": ["response"]}, {"required": ["error"]}]}
+
+
+_REQUESTS = {"StreamPredict": "PredictBatchRequest", "GenericStreamPredict": "PredictBatchRequest"}
+"""What calls take that have no request of their own."""
+
+_STREAMED = (
+    "Each row is answered by itself, in order and as soon as it is there; one that fails is answered in its place by "
+    "its error, and those behind it are answered all the same. The rows are an object's `instances`, or one a line. "
+    "The answers are one a line or, for those who accept `text/event-stream`, one a server-sent event: `prediction` or "
+    "`error`, with the row's index as `id`, and `end` behind the last. A WebSocket at this path takes one row a "
+    "message and answers each by one. What is wrong with the body as a whole fails the call."
+)
+_STREAM_ERROR: Schema = _given(
+    {
+        "code": {"type": "integer", "description": "A google.rpc.Code."},
+        "message": _TEXT | {"description": "What went wrong, in words."},
+        "reason": _TEXT | {"description": "A name of predmesh.errors.v1.ErrorReason."},
+    }
+)
+_FAILED_ROW = {
+    "index": 1,
+    "error": {
+        "code": 3,
+        "message": "instances[1].distance: must be at least 1 (got -5)",
+        "reason": "ERROR_REASON_INVALID_REQUEST",
+    },
+}
+_EVENT = f'event: error\nid: 1\ndata: {json.dumps(_FAILED_ROW)}\n\nevent: end\ndata: {{"rows":2}}\n\n'
 _PREDICTION_ID = _TEXT | {"description": "Derived from the request id; the same when the gateway retries."}
 _ROWS = {
     "type": "array",

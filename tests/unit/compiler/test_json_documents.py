@@ -101,9 +101,29 @@ def test_what_lacks_an_input_or_has_another_is_no_row(row: dict[str, Any]) -> No
 def test_the_typed_and_the_generic_calls_have_their_paths() -> None:
     document = openapi_document(example("flights"))
     version = "/v1/models/flight-delay/versions/1"
-    typed = {f"{version}/typed:{verb}" for verb in ("predict", "predictBatch", "explain")}
-    generic = {f"{place}:{verb}" for place in ("/v1/models/flight-delay", version) for verb in ("predict", "explain")}
+    typed = {f"{version}/typed:{verb}" for verb in ("predict", "predictBatch", "streamPredict", "explain")}
+    places, verbs = ("/v1/models/flight-delay", version), ("predict", "streamPredict", "explain")
+    generic = {f"{place}:{verb}" for place in places for verb in verbs}
     assert document["paths"].keys() == typed | generic
+
+
+def test_streams_take_and_give_lines_and_events() -> None:
+    document = openapi_document(example("flights"))
+    operation = document["paths"]["/v1/models/flight-delay/versions/1/typed:streamPredict"]["post"]
+    assert operation["requestBody"]["content"].keys() == {"application/json", "application/x-ndjson"}
+    given = operation["responses"]["200"]["content"]
+    assert given.keys() == {"application/x-ndjson", "text/event-stream"}
+
+
+def test_the_examples_of_a_stream_are_what_its_schemas_say() -> None:
+    document = openapi_document(example("flights"))
+    defined = {"components": document["components"]}
+    for path in (each for each in document["paths"] if each.endswith(":streamPredict")):
+        operation = document["paths"][path]["post"]
+        for content in (operation["requestBody"]["content"], operation["responses"]["200"]["content"]):
+            for shown in content.values():
+                for each in shown["examples"].values():
+                    Draft202012Validator(shown["schema"] | defined).validate(each["value"])
 
 
 def test_a_model_without_explanation_has_no_such_call() -> None:

@@ -84,6 +84,7 @@ if (location.protocol.startsWith("http")) {
   document.getElementById("try").hidden = false;
   for (const call of document.querySelectorAll("pre.call")) {
     const text = call.textContent.replaceAll(`http://${call.dataset.host}`, location.origin);
-    call.textContent = text.replaceAll(call.dataset.host, location.host);
+    const sockets = text.replaceAll(`ws://${call.dataset.host}`, location.origin.replace(/^http/, "ws"));
+    call.textContent = sockets.replaceAll(call.dataset.host, location.host);
   }
 }
