@@ -86,11 +86,11 @@ def test_a_generated_client_calls_the_mesh(
     assert said["bundle"] == generic["prediction"]["bundleId"]
     assert said["batch"] == [known, known]
     assert said["explain"] == [each["feature"] for each in generic["explanations"][0]["attributions"]]
-    if build is browser:
-        assert said["stream"]["code"] == "UNIMPLEMENTED"  # No browser sends a stream.
-    else:
-        first, refused, last = said["stream"]
-        assert (first, refused["code"], last) == (known, "INVALID_ARGUMENT", known)
+    first, refused, last = said["stream"]
+    assert (first, refused["code"], last) == (known, "INVALID_ARGUMENT", known)
+    if "long" in said:  # More rows than a browser sends at a time.
+        wrong = [row for row, answer in enumerate(said["long"]) if answer != known]
+        assert (len(said["long"]), wrong) == (250, [49, 99, 149, 199, 249])
     assert said["refused"]["code"] == "INVALID_ARGUMENT"
     assert said["refused"]["reason"] == "ERROR_REASON_INVALID_REQUEST"
     [violation] = said["refused"]["violations"]

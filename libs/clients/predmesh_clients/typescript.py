@@ -60,8 +60,7 @@ def _written(package: ClientPackage) -> Files:
         "README.md": env.get_template("typescript/README.md.j2").render(known),
         ".gitignore": "node_modules/\n",
         "src/index.ts": env.get_template("typescript/index.ts.j2").render(known),
-        "src/calls.ts": (own / "typescript_runtime" / "calls.ts").read_text(),
-        "src/errors.ts": (own / "typescript_runtime" / "errors.ts").read_text(),
+        **{f"src/{each.name}": each.read_text() for each in (own / "typescript_runtime").iterdir()},
     }
     for model in models:
         rendered = env.get_template("typescript/model.ts.j2").render(model=model, most_rows=f"{MOST_ROWS:,}")

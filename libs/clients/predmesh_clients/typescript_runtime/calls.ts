@@ -1,8 +1,8 @@
 // How a call reaches the mesh: transport, deadline, token and retries.
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, Code, ConnectError, createClient, type Interceptor, type Transport } from "@connectrpc/connect";
-import { createGrpcWebTransport } from "@connectrpc/connect-web";
 import { PredictionError } from "./errors.js";
+import { createGatheringTransport } from "./gathering.js";
 
 /** What a caller may choose. */
 export interface Options {
@@ -13,14 +13,16 @@ export interface Options {
   /** How often a call is tried while the mesh is unavailable. Default: 3. */
   readonly attempts?: number;
   /**
-   * How calls travel. Default: gRPC-Web by `fetch`, in browsers and elsewhere, which cannot stream rows to the mesh;
-   * `createGrpcTransport` of @connectrpc/connect-node can.
+   * How calls travel. Default: gRPC-Web by `fetch`, in browsers and elsewhere, which sends the rows of a stream 100 at a
+   * time; `createGrpcTransport` of @connectrpc/connect-node sends each as it comes.
    */
   readonly transport?: (settings: { baseUrl: string; interceptors: Interceptor[] }) => Transport;
 }
 
 const FIRST_BACKOFF_MS = 50;
 const LONGEST_BACKOFF_MS = 1000;
+/** Rows in a body: their answers must find room in buffers, for a browser reads none before it has sent all rows. */
+const GATHERED_ROWS = 100;
 
 /** What the clients of all models share. */
 export abstract class Caller<Service extends DescService> {
@@ -52,15 +54,22 @@ export abstract class Caller<Service extends DescService> {
     }
   }
 
-  protected async *streamed<Answer>(answers: () => AsyncIterable<Answer>): AsyncIterable<Answer> {
-    if (this.options.transport === undefined) {
-      throw new PredictionError(
-        Code.Unimplemented,
-        "gRPC-Web cannot stream rows to the mesh: use predictBatch, or outside browsers the transport of gRPC",
-      );
-    }
+  protected async *streamed<Row, Answer>(
+    rows: Iterable<Row> | AsyncIterable<Row>,
+    timeoutMs: number,
+    answers: (rows: Iterable<Row> | AsyncIterable<Row>, call: { timeoutMs: number }) => AsyncIterable<Answer>,
+  ): AsyncIterable<Answer> {
     try {
-      yield* answers();
+      if (this.options.transport !== undefined) {
+        yield* answers(rows, { timeoutMs });
+        return;
+      }
+      const end = Date.now() + timeoutMs;
+      for await (const some of gathered(rows)) {
+        const left = end - Date.now();
+        if (left <= 0) throw new ConnectError("the stream is over its time", Code.DeadlineExceeded);
+        yield* answers(some, { timeoutMs: left });
+      }
     } catch (error) {
       throw PredictionError.ofCall(error);
     }
@@ -68,11 +77,23 @@ export abstract class Caller<Service extends DescService> {
 }
 
 function open(target: string, options: Options): Transport {
-  const transport = options.transport ?? createGrpcWebTransport;
+  const transport = options.transport ?? createGatheringTransport;
   return transport({
     baseUrl: target.replace(/\/$/, ""),
     interceptors: [authorised(options.token), retrying(options.attempts ?? 3)],
   });
+}
+
+async function* gathered<Row>(rows: Iterable<Row> | AsyncIterable<Row>): AsyncIterable<Row[]> {
+  let some: Row[] = [];
+  for await (const row of rows) {
+    some.push(row);
+    if (some.length === GATHERED_ROWS) {
+      yield some;
+      some = [];
+    }
+  }
+  if (some.length > 0) yield some;
 }
 
 function authorised(token: Options["token"]): Interceptor {

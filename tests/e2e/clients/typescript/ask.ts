@@ -23,9 +23,9 @@ async function refusal(answer: Promise<unknown>) {
   return answer.then(() => undefined, told);
 }
 
-async function streamed(client: FlightDelayClient) {
+async function streamed(client: FlightDelayClient, rows: Row[]) {
   const answers: unknown[] = [];
-  for await (const each of client.streamPredict([FLIGHT, WRONG, FLIGHT])) {
+  for await (const each of client.streamPredict(rows)) {
     answers.push(each instanceof PredictionError ? told(each) : each.prediction?.lateProbability);
   }
   return answers;
@@ -43,7 +43,8 @@ export async function ask(mesh: string, silent: string, flaky: string, transport
     bundle: answer.provenance?.bundleId,
     batch: batch.predictions.map((each) => each.lateProbability),
     explain: explained.explanation?.attributions.map((each) => each.feature),
-    stream: await streamed(client).catch(told),
+    stream: await streamed(client, [FLIGHT, WRONG, FLIGHT]),
+    long: await streamed(client, Array.from({ length: 250 }, (_, row) => (row % 50 === 49 ? WRONG : FLIGHT))),
     refused: await refusal(client.predictBatch([WRONG])),
     late: await refusal(new FlightDelayClient(silent, transport).within(200).predict(FLIGHT)),
     retried: (await unreliable.predictBatch([FLIGHT])).predictions.length === 0,
