@@ -33,6 +33,12 @@ def predmesh(home: Home, *words: str, stdin: str = "") -> subprocess.CompletedPr
     return subprocess.run([PREDMESH, *words], env=environment, input=stdin, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.parametrize("module", ["asyncio", "feast", "grpc", "jinja2", "onnx", "opentelemetry", "ssl", "xmlrpc"])
+def test_a_deploy_begins_without_what_it_may_never_need(module: str) -> None:
+    code = f"import sys, predmesh_cli.app, predmesh_cli.commands.bundles; sys.exit({module!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_help_names_every_command(home: Home) -> None:
     done = predmesh(home, "--help")
     assert done.returncode == 0
