@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -19,9 +21,10 @@ NPM = ("--silent", "--no-audit", "--no-fund", "--prefer-offline", "--ignore-scri
 LOCKED = "grpcio==1.85.1\nprotobuf==7.36.2\n"
 
 
-def done(*words: str | Path, folder: Path) -> str:
+def done(*words: str | Path, folder: Path, **variables: str) -> str:
     """What a program prints; a failing one fails the test with its words."""
-    ran = subprocess.run(list(map(str, words)), cwd=folder, capture_output=True, text=True, timeout=SECONDS)
+    own = os.environ | variables
+    ran = subprocess.run(list(map(str, words)), cwd=folder, env=own, capture_output=True, text=True, timeout=SECONDS)
     assert ran.returncode == 0, f"{words[:3]}: {ran.stdout[-3000:]}\n{ran.stderr[-3000:]}"
     return ran.stdout
 
@@ -34,11 +37,16 @@ class Workshop:
         self.folder = folder
         self.package = cache(self._package)
         self.typescript = cache(self._typescript)
+        self.program = cache(self._program)
 
     def new(self, name: str) -> Path:
         """A folder of its own."""
         (self.folder / name).mkdir()
         return self.folder / name
+
+    def _program(self, build: Callable[[Workshop], list[str]]) -> list[str]:
+        """The command that runs what *build* makes."""
+        return build(self)
 
     def _package(self, language: str) -> Path:
         """The generated clients of a live model and of a bundle's."""

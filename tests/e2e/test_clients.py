@@ -7,17 +7,22 @@ answers, and one that is unavailable once. It prints what came out as JSON.
 from __future__ import annotations
 
 import json
+import re
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent import futures
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from predmesh_testing.needs import needs
+from predmesh_testing.envoy import running_tls_before
+from predmesh_testing.needs import find, needs
+from predmesh_testing.redis_tls import Certificates
 from predmesh_testing.running import FLIGHT, RunningMesh
 
-from tests.e2e.client_builds import Workshop, browser, done, go, java, node, python_newest, python_oldest
+from tests.e2e.client_builds import SECONDS, Workshop, browser, done, go, java, node, python_newest, python_oldest
 
 
 class Flaky(grpc.GenericRpcHandler):
@@ -58,6 +63,29 @@ def workshop(flights_mesh: RunningMesh, tmp_path_factory: pytest.TempPathFactory
     return Workshop(flights_mesh, tmp_path_factory.mktemp("workshop"))
 
 
+@pytest.fixture(scope="module")
+def secured(flights_mesh: RunningMesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The mesh behind TLS, and the certificate of the private authority that vouches for it."""
+    folder = tmp_path_factory.mktemp("tls")
+    certificates = Certificates(folder)
+    with running_tls_before(flights_mesh.address, certificates.server, folder) as url:
+        yield url, certificates.authority
+
+
+def trusting(authority: Path) -> dict[str, str]:
+    """What makes the program of each language trust *authority*."""
+    store = authority.with_suffix(".p12")
+    if find("keytool") and not store.exists():
+        words = ("-importcert", "-noprompt", "-storetype", "PKCS12", "-storepass", "changeit")
+        done("keytool", *words, "-file", authority, "-keystore", store, folder=authority.parent)
+    return {
+        "TRUSTED": str(authority),  # the Python program hands it to its clients
+        "NODE_EXTRA_CA_CERTS": str(authority),
+        "SSL_CERT_FILE": str(authority),
+        "JAVA_TOOL_OPTIONS": f"-Djavax.net.ssl.trustStore={store} -Djavax.net.ssl.trustStorePassword=changeit",
+    }
+
+
 BUILDS: list[Any] = [
     pytest.param(python_newest, id="python"),
     pytest.param(python_oldest, id="python-oldest-dependencies"),
@@ -76,7 +104,7 @@ def test_a_generated_client_calls_the_mesh(
     silent: str,
     flaky: tuple[Flaky, str],
 ) -> None:
-    program = build(workshop)
+    program = workshop.program(build)
     servers = (f"http://{flights_mesh.address}", silent, flaky[1])
     said = json.loads(done(*program, *servers, folder=workshop.folder))
 
@@ -99,3 +127,24 @@ def test_a_generated_client_calls_the_mesh(
     assert said["late"]["code"] == "DEADLINE_EXCEEDED"
     assert said["retried"]
     assert said.get("tokens", flaky[0].tokens) == ["Bearer secret", "Bearer secret"]
+
+
+@pytest.mark.parametrize("build", [each for each in BUILDS if each.id not in ("browser", "python-oldest-dependencies")])
+def test_a_generated_client_speaks_tls_and_trusts_whom_it_is_told_to(
+    build: Callable[[Workshop], list[str]],
+    workshop: Workshop,
+    secured: tuple[str, Path],
+    flaky: tuple[Flaky, str],
+    silent: str,
+) -> None:
+    program, (url, authority) = workshop.program(build), secured
+    said = json.loads(done(*program, url, silent, flaky[1], folder=workshop.folder, **trusting(authority)))
+    assert 0 < said["predict"] < 1
+    assert said["refused"]["reason"] == "ERROR_REASON_INVALID_REQUEST"
+
+    trustless = subprocess.run(
+        [*program, url, silent, flaky[1]], cwd=workshop.folder, capture_output=True, text=True, timeout=SECONDS
+    )
+    assert trustless.returncode != 0
+    assert re.search("PredictionError|PredictionException|Unavailable: ", trustless.stderr), trustless.stderr
+    assert "certificat" in trustless.stderr.lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -84,8 +85,74 @@ def running_gateway(settings: Settings, folder: Path) -> Iterator[Gateway]:
             "access_log": str(folder / "access.log"),
         }
     )
+    with _running(settings, to_yaml(settings), folder) as gateway:
+        yield gateway
+
+
+@contextlib.contextmanager
+def running_tls_before(address: str, certificate: Path, folder: Path) -> Iterator[str]:
+    """Starts an Envoy that speaks TLS by *certificate*, PEM of key and chain, before the gateway at *address*.
+
+    Yields:
+        Where it listens, `https://host:port`.
+    """
+    settings = Settings(prediction_addresses=(address,), admin_address=f"unix:{folder / 'admin.sock'}")
+    with _running(settings, json.dumps(_tls_before(address, certificate, folder / "admin.sock")), folder) as tls:
+        yield f"https://{tls.address}"
+
+
+def _tls_before(address: str, certificate: Path, admin_socket: Path) -> dict[str, Any]:
+    host, port = address.split(":")
+    extensions = "type.googleapis.com/envoy.extensions"
+    pair = {"certificate_chain": {"filename": str(certificate)}, "private_key": {"filename": str(certificate)}}
+    secured = {
+        "@type": f"{extensions}.transport_sockets.tls.v3.DownstreamTlsContext",
+        "common_tls_context": {"alpn_protocols": ["h2", "http/1.1"], "tls_certificates": [pair]},
+    }
+    routed = {
+        "@type": f"{extensions}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "tls",
+        "route_config": {
+            "virtual_hosts": [
+                {
+                    "name": "mesh",
+                    "domains": ["*"],
+                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "mesh", "timeout": "0s"}}],
+                }
+            ]
+        },
+        "http_filters": [{"name": "router", "typed_config": {"@type": f"{extensions}.filters.http.router.v3.Router"}}],
+    }
+    chain = {
+        "transport_socket": {"name": "tls", "typed_config": secured},
+        "filters": [{"name": "http", "typed_config": routed}],
+    }
+    as_asked = {
+        "@type": f"{extensions}.upstreams.http.v3.HttpProtocolOptions",
+        "use_downstream_protocol_config": {"http2_protocol_options": {}},
+    }
+    cluster = {
+        "name": "mesh",
+        "load_assignment": {"cluster_name": "mesh", "endpoints": [{"lb_endpoints": [{"endpoint": _at(host, port)}]}]},
+        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": as_asked},
+    }
+    return {
+        "admin": {"address": {"pipe": {"path": str(admin_socket)}}},
+        "static_resources": {
+            "listeners": [{"name": "tls", **_at("127.0.0.1", "0"), "filter_chains": [chain]}],
+            "clusters": [cluster],
+        },
+    }
+
+
+def _at(host: str, port: str) -> dict[str, Any]:
+    return {"address": {"socket_address": {"address": host, "port_value": int(port)}}}
+
+
+@contextlib.contextmanager
+def _running(settings: Settings, configuration: str, folder: Path) -> Iterator[Gateway]:
     config, log = folder / "envoy.yaml", folder / "envoy.log"
-    config.write_text(to_yaml(settings))
+    config.write_text(configuration)
     with log.open("wb") as out:
         process = subprocess.Popen(argv(settings, config), stdout=out, stderr=out)
     try:

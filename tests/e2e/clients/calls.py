@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from predmesh.clients.flights import PredictionError, every_thing_v2, flight_delay_v1
 
 MESH, SILENT, FLAKY = sys.argv[1:]
+TRUSTED = Path(os.environ["TRUSTED"]).read_bytes() if "TRUSTED" in os.environ else None
 FLIGHT = flight_delay_v1.Inputs(
     carrier="UA",
     origin="EWR",
@@ -37,7 +40,7 @@ def streamed(each: flight_delay_v1.PredictResponse | PredictionError) -> Any:
 
 
 def sync() -> dict[str, Any]:
-    with flight_delay_v1.FlightDelayClient(MESH, timeout=20) as client:
+    with flight_delay_v1.FlightDelayClient(MESH, timeout=20, root_certificates=TRUSTED) as client:
         answer = client.predict(
             carrier=FLIGHT.carrier,
             origin=FLIGHT.origin,
@@ -74,7 +77,7 @@ async def rows() -> AsyncIterator[flight_delay_v1.Inputs]:
 
 
 async def asynchronous() -> dict[str, Any]:
-    async with flight_delay_v1.AsyncFlightDelayClient(MESH, timeout=20) as client:
+    async with flight_delay_v1.AsyncFlightDelayClient(MESH, timeout=20, root_certificates=TRUSTED) as client:
         explained = (await client.explain(FLIGHT, top=2)).explanation
         return {
             "batch": [each.late_probability for each in (await client.predict_batch([FLIGHT, FLIGHT])).predictions],
