@@ -33,7 +33,7 @@ GROUPS = {
 """Faces of the parity suite, by what `--face` calls them; `paths` are those of REST besides predictions."""
 
 GROWTH = 1.05
-"""How much more memory a process may hold at the end than after a tenth of the requests."""
+"""How much more memory a process may hold at the end than after the first half of the requests, which warms it up."""
 
 _AT_ONCE = 16
 
@@ -85,7 +85,7 @@ async def run(options: argparse.Namespace, group: str) -> bool:
         found = Found()
         endless = generated(chosen, options.seed) if chosen else misled(options.seed)
         asked = islice(endless, options.requests)
-        await fuzz(wire, islice(asked, options.requests // 10), found)
+        await fuzz(wire, islice(asked, options.requests // 2), found)
         before = resident(options.home) if options.home else {}
         await fuzz(wire, asked, found)
     after = resident(options.home) if options.home else {}
