@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 STAMP = ".stored.json"
 """File in a stored bundle that says when it was stored, and what its model is called; no part of its content."""
 
+DOCUMENTS = ".documents"
+"""Folder in a compiled bundle with what tells people of its contract; no part of its content, and kept beside it."""
+
 DRAIN_LIMIT = timedelta(minutes=1)
 """A generation that ended longer ago is used by nobody."""
 
@@ -53,10 +56,13 @@ class StoredBundle:
     def contract_file(self, name: str) -> bytes | None:
         """A file of its typed contract, such as `contract.binpb`; None where it was stored without one.
 
-        That one is a serialized google.protobuf.FileDescriptorSet: the contract, behind all that it imports.
+        That one is a serialized google.protobuf.FileDescriptorSet: the contract, behind all that it imports. It is part
+        of the bundle's content; the others only tell of it, and a later deploy of the same content may renew them.
         """
-        path = self.folder / "compiled" / name
-        return path.read_bytes() if path.exists() else None
+        for folder in (_documents(self.folder), self.folder / "compiled"):
+            with contextlib.suppress(FileNotFoundError):
+                return (folder / name).read_bytes()
+        return None
 
     def read_plan(self) -> "ReadPlan | None":
         """How its features are read; None where it has none."""
@@ -144,7 +150,7 @@ class Store:
         return sorted(path.name for path in self._bundle_folder("").glob("[a-z]*") if path.is_dir())
 
     def put(self, compiled: Path) -> StoredBundle:
-        """Store a compiled bundle for ever, and answer it; the same content again changes nothing.
+        """Store a compiled bundle for ever, and answer it; the same content again renews its documents alone.
 
         Args:
             compiled: folder that `compile_bundle` wrote; it is copied.
@@ -153,6 +159,7 @@ class Store:
         if not self._intact(bundle_id):
             self._remove(bundle_id)
             self._copy(compiled, bundle_id)
+        self._document(compiled, bundle_id)
         return self.bundle(bundle_id)
 
     def verify(self, bundle_id: str) -> None:
@@ -294,7 +301,7 @@ class Store:
         draft = target.parent / f".{target.name}.{os.getpid()}"
         discard(draft)
         try:
-            shutil.copytree(source, draft)
+            shutil.copytree(source, draft, ignore=shutil.ignore_patterns(DOCUMENTS))
             model = model_id(_compiled_bundle(draft), bundle_id, draft)
             (draft / STAMP).write_text(json.dumps({"stored": datetime.now(UTC).isoformat(), "model": model}))
             seal(draft)
@@ -302,6 +309,13 @@ class Store:
         finally:
             discard(draft)
         sync_folder(target.parent)
+
+    def _document(self, source: Path, bundle_id: str) -> None:
+        documents = _documents(self._bundle_folder(bundle_id))
+        for path in (source / DOCUMENTS).glob("*"):
+            target, content = documents / path.name, path.read_bytes()
+            if not target.exists() or target.read_bytes() != content:
+                write_atomically(target, content)
 
     def _remove(self, bundle_id: str) -> None:
         # Renamed first, so that no reader finds half a bundle.
@@ -312,6 +326,7 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             folder.rename(grave)
         discard(grave)
+        discard(_documents(folder))
 
     def _forget_acknowledgements(self, before: int) -> None:
         for folder in (self.root / "acks").glob("[0-9]*"):
@@ -323,6 +338,11 @@ def identify(compiled: Path) -> str:
     """The id of a compiled bundle: its name, its version and the start of its content's hash."""
     bundle = _compiled_bundle(compiled)
     return f"{bundle.name}-{bundle.version}-{content_hash(compiled)[:12]}"
+
+
+def _documents(stored: Path) -> Path:
+    """Where the documents of the bundle in the folder *stored* are."""
+    return stored.parents[1] / "documents" / stored.name
 
 
 def _compiled_bundle(folder: Path) -> Bundle:

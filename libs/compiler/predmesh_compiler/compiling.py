@@ -13,6 +13,7 @@ from predmesh_bundle.contract_names import DESCRIPTORS, OPENAPI, REFERENCE, SCHE
 from predmesh_bundle.durable import write_atomically
 from predmesh_bundle.problems import BundleError, Problem
 from predmesh_bundle.schema import Bundle
+from predmesh_bundle.store import DOCUMENTS
 
 from predmesh_compiler.contracts import Contract, contract
 from predmesh_compiler.json_schema import schema_document
@@ -55,8 +56,10 @@ def compile_typed(folder: Path, into: Path, *, check: Callable[[Contract], None]
     check(compiled)
     keep_lock(folder, compiled)
     write_compiled(folder, replace(checked, bundle=compiled.bundle), into)
+    (into / DOCUMENTS).mkdir()
     for name, content in contract_files(compiled).items():
-        (into / "compiled" / name).write_bytes(content)
+        # The hash that names a bundle is over the descriptors; what tells people of them may change with a release.
+        (into / ("compiled" if name == DESCRIPTORS else DOCUMENTS) / name).write_bytes(content)
     return compiled.bundle
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import descriptor_pb2
-from predmesh_bundle.contract_names import DESCRIPTORS
+from predmesh_bundle.contract_names import DESCRIPTORS, REFERENCE
 from predmesh_bundle.deploying import VersionTaken, deploy
 from predmesh_bundle.problems import BundleError
 from predmesh_bundle.schema import Bundle
 from predmesh_bundle.skeleton import Template, write_skeleton
-from predmesh_bundle.store import Store
+from predmesh_bundle.store import DOCUMENTS, Store
 from predmesh_compiler import check_typed, compile_typed, typed_compiler
 from predmesh_compiler.earlier import Broken
 from predmesh_compiler.lock import LOCK_FILE, read_lock
@@ -41,8 +41,9 @@ def test_the_stored_bundle_holds_its_contract_and_its_lock(folder: Path, tmp_pat
     live = deploy(store, folder, compiler=compile_typed).models[0]
     stored = store.bundle(live.bundle_id)
     compiled = {path.name for path in (stored.folder / "compiled").iterdir()}
-    files = {"contract.binpb", "contract.proto", "openapi.json", "schema.json", "reference.html"}
-    assert compiled == files | {"bundle.json"}
+    assert compiled == {"contract.binpb", "bundle.json"}
+    for name in ("contract.binpb", "contract.proto", "openapi.json", "schema.json", "reference.html"):
+        assert stored.contract_file(name)
     assert read_lock(stored.folder) == read_lock(folder) != read_lock(tmp_path)
     assert [each.number for each in stored.bundle.inputs] == [1, 2, 3, 4]
     assert [each.number for each in stored.bundle.outputs] == [1, 2]
@@ -58,6 +59,43 @@ def test_deploying_again_changes_nothing(folder: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     first = deploy(store, folder, compiler=compile_typed)
     assert deploy(store, folder, compiler=compile_typed) == first
+
+
+def test_a_release_that_tells_of_a_contract_otherwise_renews_the_documents_of_the_same_bundle(
+    folder: Path, tmp_path: Path
+) -> None:
+    def later(source: Path, into: Path) -> Bundle:
+        bundle = compile_typed(source, into)
+        (into / DOCUMENTS / REFERENCE).write_bytes(b"another page")
+        return bundle
+
+    store = Store(tmp_path / "store")
+    first = deploy(store, folder, compiler=compile_typed)
+    stored = store.bundle(first.models[0].bundle_id)
+    assert deploy(store, folder, compiler=later) == first
+    assert stored.contract_file(REFERENCE) == b"another page"
+    store.verify(stored.bundle_id)
+
+
+def test_a_contract_that_changed_is_another_bundle(folder: Path, tmp_path: Path) -> None:
+    def later(source: Path, into: Path) -> Bundle:
+        bundle = compile_typed(source, into)
+        (into / "compiled" / DESCRIPTORS).write_bytes(b"others")
+        return bundle
+
+    store = Store(tmp_path / "store")
+    deploy(store, folder, compiler=compile_typed)
+    with pytest.raises(VersionTaken):
+        deploy(store, folder, compiler=later)
+
+
+def test_what_goes_from_the_store_goes_with_its_documents(folder: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    compile_typed(folder, tmp_path / "out")
+    store.put(tmp_path / "out")
+    assert list((store.root / "documents").iterdir())
+    store.prune()
+    assert not list((store.root / "documents").iterdir())
 
 
 def test_a_lock_that_changed_is_a_changed_bundle(folder: Path, tmp_path: Path) -> None:
