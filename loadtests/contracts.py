@@ -44,6 +44,8 @@ LIVE_SECONDS = 2.0
 BACKGROUND = Load(rate=200, seconds=1.0)
 """Leaves two cores room for deploys that follow each other without a pause."""
 _WAIT_SECONDS = 60.0
+_DRAINED_SECONDS = 8.0
+"""Time in which services let go of a bundle that nobody asks for any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ class Changes:
     background: Run
     """The other model, asked meanwhile."""
     before: Mapping[str, int]
-    """Bytes (PSS) by program after the first change."""
+    """Bytes (PSS) by program after the first change, once the bundle before had drained."""
     after: Mapping[str, int]
     """The same after the last."""
 
@@ -113,6 +115,7 @@ def changed(mesh: Started, folder: Path, changes: int) -> Changes:
             for number in range(changes):
                 seconds.append(_live_after(mesh, client, folder, number))
                 if number in (0, changes - 1):
+                    time.sleep(_DRAINED_SECONDS)
                     memory.append(memory_by_program(mesh.pids()))
                 if number % 10 == 0:
                     say(f"change {number + 1} live after {seconds[-1]:.2f} s")
@@ -138,7 +141,7 @@ def report(faces: Sequence[Mapping[str, Run]], changes: Changes) -> str:
             f"{LIVE_SECONDS:g} s.",
             table([changes.background]),
             *changes.background.errors,
-            "Memory after the first and after the last change, MiB:",
+            "Memory after the first and after the last change, once what went had drained, MiB:",
             memory_table(changes.before, changes.after),
         )
     )
