@@ -107,11 +107,11 @@ def unknown_bundle(bundle_id: str) -> NotFound:
     return NotFound("ERROR_REASON_BUNDLE_UNKNOWN", f"bundle {bundle_id!r} is not loaded here", bundleId=bundle_id)
 
 
-def model_failed(bundle_id: str, error: BaseException) -> FailedPrecondition:
-    """What a caller hears when the model's own library fails: the kind of error, never its text."""
+def model_failed(bundle_id: str) -> FailedPrecondition:
+    """What a caller hears when the model's own library fails; its words are in the log."""
     return FailedPrecondition(
         "ERROR_REASON_MODEL_FAILED",
-        f"the model of {bundle_id} could not be explained ({type(error).__name__}); the log holds the rest",
+        f"the model of {bundle_id} could not be explained for these rows; the log holds the rest",
         bundleId=bundle_id,
         stage=STAGE,
     )

@@ -111,9 +111,9 @@ class Explanations:
             raise out_of_time(seconds, rows) from None
         except PredmeshError:
             raise
-        except Exception as error:  # the model's library may raise anything
+        except Exception:  # the model's library may raise anything
             _log.exception("explaining failed", extra={"bundle_id": question.bundle_id})
-            raise model_failed(question.bundle_id, error) from error
+            raise model_failed(question.bundle_id) from None
         finally:
             given_up.set()
 
