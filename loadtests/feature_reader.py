@@ -253,7 +253,7 @@ async def features_process(
     deploy(store, bundle)
     with started([sys.executable, "-m", "predmesh_features"], folder, redis) as process:
         socket = folder / "run/features.sock"
-        async with grpc.aio.insecure_channel(f"unix:{socket}") as grown, connect(f"http+unix:{socket}.http") as channel:
+        async with grpc.aio.insecure_channel(f"unix:{socket}") as grown, connect(f"h2+unix:{socket}") as channel:
             await asyncio.wait_for(grown.channel_ready(), 30)
             yield FeatureServiceStub(channel), store.current().models[0].bundle_id, psutil.Process(process.pid)
 
@@ -264,7 +264,6 @@ def started(command: Sequence[str], home: Path, redis: RedisServer) -> Iterator[
     environment = os.environ | {
         "PREDMESH_HOME": str(home),
         "PREDMESH_REDIS_URL": redis.unix_url,
-        "FEATURES_HTTP_ADDRESS": f"unix:{home / 'run/features.sock.http'}",
     }
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet) as process:

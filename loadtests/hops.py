@@ -29,16 +29,20 @@ import uvloop
 from predmesh.preprocessing.v1 import preprocessing_service_pb2 as pb
 from predmesh.preprocessing.v1 import preprocessing_service_pb2_grpc as pb_grpc
 from predmesh.type.v1 import frame_pb2, tensor_pb2
-from predmesh_rpc import context, http_channel
-from predmesh_rpc.channels import HTTP_SCHEME, allowed, connect
+from predmesh_rpc import context
+from predmesh_rpc.channels import H2_SCHEME, LONGEST_MESSAGE_BYTES, allowed, connect
+from predmesh_rpc.h2_channel import H2Channel
+from predmesh_rpc.h2_connection import Connection as H2Connection
 from predmesh_rpc.peers import Peer
 from predmesh_rpc.server import build
 from predmesh_rpc.service import settle
 from predmesh_rpc.settings import ServiceSettings
+from predmesh_rpc.table import Limits
 
 from loadtests.bench.figures import ratio
 from loadtests.bench.options import RESULTS, end_cleanly, say
 from loadtests.bench.usage import Machine
+from loadtests.references import grpcio
 
 CALL_SECONDS = 10.0
 """Deadline of every call: all ways carry one."""
@@ -50,7 +54,7 @@ _SPAWN = multiprocessing.get_context("spawn")
 class Server(enum.StrEnum):
     """What answers."""
 
-    HTTP = "HTTP/1.1 front"
+    OWN = "the mesh's own"
     AIO = "grpc.aio"
     BARE_AIO = "grpc.aio, bare"
     BARE_SYNC = "grpc, 2 threads, bare"
@@ -85,7 +89,7 @@ class Way:
 
 
 WAYS = tuple(itertools.starmap(Way, itertools.product(Server, Loop, Socket)))
-TAKEN = Way(Server.HTTP, Loop.UVLOOP, Socket.UNIX)
+TAKEN = Way(Server.OWN, Loop.UVLOOP, Socket.UNIX)
 """The way that the mesh takes."""
 
 
@@ -131,13 +135,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="runs of each way; %(default)s")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of a run; %(default)s")
     parser.add_argument(
-        "--front", action="store_true", help="the HTTP/1.1 front alone, to tell loops and sockets apart"
+        "--own", action="store_true", help="the mesh's own server alone, to tell loops and sockets apart"
     )
     parser.add_argument("--quick", action="store_true", help="every way once, for a tenth of a second")
     asked = parser.parse_args()
     end_cleanly()
     rounds, seconds = (1, 0.1) if asked.quick else (asked.rounds, asked.seconds)
-    ways = [way for way in WAYS if way.server is Server.HTTP or not asked.front]
+    ways = [way for way in WAYS if way.server is Server.OWN or not asked.own]
     samples: Samples = {load: {way: [] for way in ways} for load in LOADS}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -264,19 +268,19 @@ async def serving(way: Way, socket: Path) -> AsyncIterator[str]:
         if not is_unix:
             yield f"127.0.0.1:{port}"
         else:
-            yield f"{HTTP_SCHEME}{socket}" if way.server is Server.HTTP else address
+            yield f"{H2_SCHEME}unix:{socket}" if way.server is Server.OWN else address
 
 
 @contextlib.asynccontextmanager
-async def _http(address: str) -> AsyncIterator[int]:
-    async with build(ServiceSettings(http_address=address, address=""), [_REGISTERED]) as server:
-        yield server.http_port
+async def _own(address: str) -> AsyncIterator[int]:
+    async with build(ServiceSettings(address=address), [_REGISTERED]) as server:
+        yield server.port
 
 
 @contextlib.asynccontextmanager
 async def _aio(address: str) -> AsyncIterator[int]:
-    async with build(ServiceSettings(address=address), [_REGISTERED]) as server:
-        yield server.port
+    async with grpcio.serving(Limits(), [_REGISTERED], [address]) as port:
+        yield port
 
 
 @contextlib.asynccontextmanager
@@ -308,30 +312,32 @@ _add = pb_grpc.add_PreprocessingServiceServicer_to_server
 _REGISTERED = (_add, _Loops())
 _OPTIONS = [("grpc.so_reuseport", 0)]
 _SERVERS: dict[Server, Callable[[str], contextlib.AbstractAsyncContextManager[int]]] = {
-    Server.HTTP: _http,
+    Server.OWN: _own,
     Server.AIO: _aio,
     Server.BARE_AIO: _bare_aio,
     Server.BARE_SYNC: _bare_sync,
 }
 
 
-class _TcpHttpChannel(http_channel.HttpChannel):
-    """The mesh's client of fronts, on TCP, which the mesh has no use for."""
+class _TcpChannel(H2Channel):
+    """The mesh's own client, on TCP, which the mesh has no use for."""
 
     def __init__(self, address: str) -> None:
-        super().__init__([Path(address)], safe_to_retry=(), allowed=allowed)
+        super().__init__(
+            [Path(address)], safe_to_retry=(), allowed=allowed, longest_message_bytes=LONGEST_MESSAGE_BYTES
+        )
 
-    async def _opened(self, peer: Peer, expiry: float | None, *, whatever: bool) -> http_channel._Connection:
+    async def _opened(self, peer: Peer) -> H2Connection:
         host, port = peer.path.split(":")
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(http_channel._Connection, host, int(port))
+        _, connection = await loop.create_connection(lambda: H2Connection(LONGEST_MESSAGE_BYTES), host, int(port))
         return connection
 
 
 def opened(way: Way, address: str) -> grpc.aio.Channel:
     """A channel of the mesh to a server of *way*."""
-    if way.server is Server.HTTP and way.socket is Socket.TCP:
-        return _TcpHttpChannel(address)
+    if way.server is Server.OWN and way.socket is Socket.TCP:
+        return _TcpChannel(address)
     return connect(address)
 
 

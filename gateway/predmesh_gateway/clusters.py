@@ -7,43 +7,42 @@ from urllib.parse import quote
 
 from predmesh_gateway.envoy_types import Json, address, seconds, typed
 from predmesh_gateway.listener import TRACES
-from predmesh_gateway.routes import CLUSTER, HTTP_CLUSTER, WEBSOCKET_CLUSTER
+from predmesh_gateway.routes import CLUSTER, UNARY_CLUSTER, WEBSOCKET_CLUSTER
 from predmesh_gateway.settings import Settings
 
 RETRIES_ALWAYS = 256
-IDLE_TIMEOUT = "60s"
-"""Kept connections end here, before the front ends them, which takes 120 s: so none is closed under a request."""
+IDLE: Json = {"common_http_protocol_options": {"idle_timeout": "60s"}}
+"""Kept connections end here, before prediction ends them, which takes 120 s: so none is closed under a request."""
 
 
 def clusters(settings: Settings) -> list[Json]:
     """Every cluster."""
     traces = [traces_cluster(settings.otlp_endpoint)] if settings.otlp_endpoint else []
-    http = [prediction_http_cluster(settings)] if settings.prediction_http_addresses else []
     websocket = [prediction_websocket_cluster(settings)] if settings.prediction_websocket_addresses else []
-    return [prediction_cluster(settings), *http, *websocket, *traces]
+    return [prediction_cluster(settings, CLUSTER), prediction_cluster(settings, UNARY_CLUSTER), *websocket, *traces]
 
 
-def prediction_cluster(settings: Settings) -> Json:
-    """Prediction's processes, watched by gRPC health checks.
+def prediction_cluster(settings: Settings, name: str) -> Json:
+    """Prediction's processes, watched by gRPC health checks; streams and calls with one answer are told apart by name.
 
     While none is healthy calls go to all of them (Envoy's panic mode), so that what prediction itself says about its
     trouble reaches the caller, and the first call after a restart succeeds.
     """
     return {
-        **_balanced(CLUSTER, settings.prediction_addresses, settings),
-        "typed_extension_protocol_options": http2(),
+        **_balanced(name, settings.prediction_addresses, settings),
+        "typed_extension_protocol_options": http2(**IDLE),
         "health_checks": [health_check(settings, grpc_health_check={"service_name": settings.health_service})],
     }
 
 
-def prediction_http_cluster(settings: Settings) -> Json:
-    """The HTTP/1.1 fronts of prediction's processes, over connections that are kept; watched and left as the others."""
-    return _http1_cluster(HTTP_CLUSTER, settings.prediction_http_addresses, settings)
-
-
 def prediction_websocket_cluster(settings: Settings) -> Json:
-    """Where prediction opens WebSockets; a cluster of its own, so that many of them leave calls their connections."""
-    return _http1_cluster(WEBSOCKET_CLUSTER, settings.prediction_websocket_addresses, settings)
+    """Where prediction opens WebSockets, each a connection of HTTP/1.1."""
+    asked = {"path": front_health_path(settings), "codec_client_type": "HTTP1"}
+    return {
+        **_balanced(WEBSOCKET_CLUSTER, settings.prediction_websocket_addresses, settings),
+        "typed_extension_protocol_options": http1(),
+        "health_checks": [health_check(settings, http_health_check=asked)],
+    }
 
 
 def outlier_detection() -> Json:
@@ -95,7 +94,7 @@ def health_check(settings: Settings, **asked: Json) -> Json:
 
 
 def front_health_path(settings: Settings) -> str:
-    """What an HTTP front is asked for what Health/Check is asked for."""
+    """What the front of WebSockets is asked for what Health/Check is asked for."""
     return f"/healthz?service={quote(settings.health_service)}" if settings.health_service else "/healthz"
 
 
@@ -110,33 +109,21 @@ def traces_cluster(endpoint: str) -> Json:
     }
 
 
-def http2() -> Json:
+def http2(**common: Json) -> Json:
     """HTTP/2 with prior knowledge, kept alive."""
-    return _protocol(
-        explicit_http_config={"http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}}
-    )
+    alive = {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
+    return _protocol(explicit_http_config={"http2_protocol_options": alive}, **common)
 
 
 def http1() -> Json:
-    """HTTP/1.1, a connection for each request in flight, kept for the next; gRPC answers end with trailers."""
-    return _protocol(
-        explicit_http_config={"http_protocol_options": {"enable_trailers": True}},
-        common_http_protocol_options={"idle_timeout": IDLE_TIMEOUT},
-    )
+    """HTTP/1.1, a connection for each request in flight, kept for the next."""
+    return _protocol(explicit_http_config={"http_protocol_options": {}}, **IDLE)
 
 
 def endpoints(cluster: str, addresses: tuple[str, ...]) -> Json:
     """A ClusterLoadAssignment of equal endpoints."""
     each = [{"endpoint": {"address": _upstream(text)}} for text in addresses]
     return {"cluster_name": cluster, "endpoints": [{"lb_endpoints": each}]}
-
-
-def _http1_cluster(name: str, addresses: tuple[str, ...], settings: Settings) -> Json:
-    return {
-        **_balanced(name, addresses, settings),
-        "typed_extension_protocol_options": http1(),
-        "health_checks": [health_check(settings, http_health_check={"path": front_health_path(settings)})],
-    }
 
 
 def _balanced(name: str, addresses: tuple[str, ...], settings: Settings) -> Json:

@@ -1,6 +1,6 @@
 """The chain of HTTP filters, in the one order that works: cors, health, grpc_web, transcoder, statistics, router.
 
-Where prediction has an HTTP front, the buffer stands before the router, on the routes to that front alone.
+The buffer stands before the router, on the routes that are not transcoded alone.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ HEALTH_PATH = "/healthz"
 def http_filters(settings: Settings) -> list[Json]:
     """The chain."""
     cors = [extension("envoy.filters.http.cors", f"{FILTERS}.http.cors.v3.Cors")] if settings.cors_origins else []
-    untranscoded = [buffer(settings)] if settings.prediction_http_addresses else []
     return [
         *cors,
         health(),
         extension("envoy.filters.http.grpc_web", f"{FILTERS}.http.grpc_web.v3.GrpcWeb"),
         transcoder(settings),
         grpc_statistics(),
-        *untranscoded,
+        buffer(settings),
         extension("envoy.filters.http.router", f"{FILTERS}.http.router.v3.Router", suppress_envoy_headers=True),
     ]
 

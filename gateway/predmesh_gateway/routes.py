@@ -8,7 +8,8 @@ from predmesh_gateway.envoy_types import Json, seconds, typed
 from predmesh_gateway.settings import Settings
 
 CLUSTER = "prediction"
-HTTP_CLUSTER = "prediction_http"
+UNARY_CLUSTER = "prediction_unary"
+"""Where calls with one answer go, so that streams are counted apart."""
 WEBSOCKET_CLUSTER = "prediction_websocket"
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 BUFFER = "envoy.filters.http.buffer"
@@ -28,9 +29,7 @@ TYPED_STREAMS = "/predmesh[.]models[.].+/StreamPredict"
 STREAMED = "/v1/models/.+:streamPredict"
 """REST paths that are answered by a stream, which are transcoded."""
 HOME_PAGE = "/predmesh.prediction.v1.PredictionHttpService/GetHomePage"
-GRPC_ITSELF = "/grpc."
-"""Health and reflection, which grpcio alone answers."""
-GRPC_PREFIXES = ("/predmesh.", "/inference.", GRPC_ITSELF)
+GRPC_PREFIXES = ("/predmesh.", "/inference.", "/grpc.")
 POSTED = "/v1/models/.+:(predict|predictBatch|explain)|/v2/models/.+/infer"
 READ = "/|/v1/models(/[^:]*)?"
 AS_IT_CAME = {
@@ -62,9 +61,8 @@ def routes(settings: Settings) -> list[Json]:
     called = {"headers": [_content_type("application/grpc")]}  # gRPC-Web as well
     paths: list[Json] = [*({"path": path} for path in STREAMS), {"safe_regex": {"regex": TYPED_STREAMS}}]
     streams = [{"match": {**path, **called}, "route": stream_action(settings)} for path in paths]
-    own = {"match": {"prefix": GRPC_ITSELF, **called}, "route": unary_action(settings, CLUSTER)}
-    home = {"match": {"path": HOME_PAGE}, **_unary(settings), "request_headers_to_add": [_ORIGIN]}
-    unary = {"match": {"prefix": "/", **called}, **_unary(settings)}
+    home = {"match": {"path": HOME_PAGE}, "route": unary_action(settings), "request_headers_to_add": [_ORIGIN]}
+    unary = {"match": {"prefix": "/", **called}, "route": unary_action(settings)}
     preflights = [_preflight(origin, settings) for origin in settings.cors_origins]
     not_grpc = [_refuse({"prefix": prefix}, status=415) for prefix in GRPC_PREFIXES]
     rest = [
@@ -72,7 +70,7 @@ def routes(settings: Settings) -> list[Json]:
         *_rest(STREAMED, ("POST",), {"route": stream_action(settings)}),
         *_rest(READ, ("GET",), {"route": unary_action(settings)}),
     ]
-    return [*streams, own, home, unary, *preflights, *not_grpc, *websockets(settings), *rest]
+    return [*streams, home, unary, *preflights, *not_grpc, *websockets(settings), *rest]
 
 
 def websockets(settings: Settings) -> list[Json]:
@@ -96,12 +94,7 @@ def websockets(settings: Settings) -> list[Json]:
 
 
 def as_it_came(settings: Settings) -> Json:
-    """Sends a REST call to prediction's HTTP front as it came, so that prediction reads the body and words the errors.
-
-    Without that front it is transcoded.
-    """
-    if not settings.prediction_http_addresses:
-        return {"route": unary_action(settings)}
+    """Sends a REST call to prediction as it came, so that prediction reads the body and words the errors."""
     return {
         "route": http_action(settings),
         "typed_per_filter_config": {**_UNTRANSCODED, **_buffered(settings)},
@@ -109,16 +102,15 @@ def as_it_came(settings: Settings) -> Json:
     }
 
 
-def unary_action(settings: Settings, cluster: str = "") -> Json:
-    """A call with one answer: retried, and ended at its deadline; by default it goes to the HTTP front, if any."""
-    cluster = cluster or (HTTP_CLUSTER if settings.prediction_http_addresses else CLUSTER)
-    return {"cluster": cluster, **_once_answered(settings, retry_on=_GRPC_RETRIES)}
+def unary_action(settings: Settings) -> Json:
+    """A call with one answer: retried, and ended at its deadline."""
+    return {"cluster": UNARY_CLUSTER, **_once_answered(settings, retry_on=_GRPC_RETRIES)}
 
 
 def http_action(settings: Settings) -> Json:
     """A REST call with one answer that is not transcoded: retried and ended like one that is."""
     return {
-        "cluster": HTTP_CLUSTER,
+        "cluster": UNARY_CLUSTER,
         **_once_answered(settings, retry_on=_HTTP_RETRIES, retriable_status_codes=[503]),
     }
 
@@ -130,12 +122,6 @@ def stream_action(settings: Settings, cluster: str = CLUSTER) -> Json:
         "idle_timeout": seconds(settings.idle_timeout_seconds),
         "max_stream_duration": _at_most(settings.stream_timeout_seconds),
     }
-
-
-def _unary(settings: Settings) -> Json:
-    # HTTP/1.1 cannot end a gRPC error without a length, which callers would find among their metadata.
-    unsaid = {"response_headers_to_remove": ["content-length"]} if settings.prediction_http_addresses else {}
-    return {"route": unary_action(settings), **unsaid}
 
 
 def retry_policy(retries: int, **reasons: Any) -> Json:

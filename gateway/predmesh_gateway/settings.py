@@ -60,10 +60,6 @@ class Settings(BaseModel):
     prediction_addresses: Addresses = ("unix:.predmesh/run/prediction.sock",)
     """Where prediction listens; several are several processes, and requests go to the one with the fewest in flight."""
 
-    prediction_http_addresses: PerhapsAddresses = ()
-    """Where prediction's HTTP/1.1 front listens; with it, calls with one answer go there, those of REST that carry a
-    body untranscoded; without, all go to grpcio, transcoded."""
-
     prediction_websocket_addresses: PerhapsAddresses = ()
     """Where prediction opens WebSockets; without, there are none. Pages of the gateway's own origin and of
     `cors_origins` may open them."""

@@ -14,8 +14,8 @@ from predmesh_gateway.settings import Settings
         pytest.param(Settings(), id="defaults"),
         pytest.param(Settings(admin_address="unix:admin.sock", address="[::1]:0"), id="addresses"),
         pytest.param(Settings(prediction_addresses=("unix:a.sock", "127.0.0.1:9000")), id="processes"),
-        pytest.param(Settings(prediction_http_addresses=("unix:a.sock", "127.0.0.1:9001")), id="http-front"),
-        pytest.param(Settings(prediction_http_addresses=("unix:a.sock",), retries=0), id="http-front-once"),
+        pytest.param(Settings(prediction_addresses=("unix:a.sock", "127.0.0.1:9001")), id="several"),
+        pytest.param(Settings(retries=0), id="once"),
         pytest.param(
             Settings(prediction_websocket_addresses=("unix:a.sock",), cors_origins=("https://a.example",)),
             id="websockets",

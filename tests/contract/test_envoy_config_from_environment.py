@@ -21,17 +21,8 @@ def test_the_file_is_written_and_the_command_is_said(tmp_path: Path):
     done = write(out, GATEWAY_PREDICTION_ADDRESSES="unix:/a.sock, unix:/b.sock", GATEWAY_CONCURRENCY="2")
     assert done.returncode == 0, done.stderr
     assert str(out) in shlex.split(done.stdout)
-    (cluster,) = yaml.safe_load(out.read_text())["static_resources"]["clusters"]
-    assert len(cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]) == 2
-
-
-def test_prediction_may_have_http_fronts(tmp_path: Path):
-    out = tmp_path / "envoy.yaml"
-    done = write(out, GATEWAY_PREDICTION_HTTP_ADDRESSES="unix:/a-http.sock, unix:/b-http.sock")
-    assert done.returncode == 0, done.stderr
-    _, cluster = yaml.safe_load(out.read_text())["static_resources"]["clusters"]
-    assert cluster["name"] == "prediction_http"
-    assert len(cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]) == 2
+    for cluster in yaml.safe_load(out.read_text())["static_resources"]["clusters"]:
+        assert len(cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]) == 2
 
 
 def test_a_bad_variable_is_named(tmp_path: Path):

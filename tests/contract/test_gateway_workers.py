@@ -16,15 +16,14 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("gateway")
     settings = Settings(
         prediction_addresses=tuple(f"unix:{folder}/{number}.sock" for number in range(3)),
-        prediction_http_addresses=tuple(f"unix:{folder}/{number}-http.sock" for number in range(3)),
         health_interval_seconds=0.05,
     )
     with (
-        running_echo(folder / "1.sock", ECHO_HTTP_ADDRESS=f"unix:{folder}/1-http.sock"),
+        running_echo(folder / "1.sock"),
         running_gateway(settings, folder) as running,
     ):
         end = time.monotonic() + 30
-        while (healthy(running, "prediction"), healthy(running, "prediction_http")) != (1, 1):
+        while (healthy(running, "prediction"), healthy(running, "prediction_unary")) != (1, 1):
             assert time.monotonic() < end, "the worker that lives was never found healthy"
             time.sleep(0.02)
         yield running
@@ -42,8 +41,8 @@ def counted(gateway: Gateway, name: str) -> int:
 def test_no_call_is_tried_on_a_dead_worker_while_one_lives(gateway: Gateway) -> None:
     for _ in range(20):
         assert httpx.post(f"{gateway.url}/v1/models/echo:predict", json={}).status_code == 200
-    assert counted(gateway, "cluster.prediction_http.upstream_rq_retry") == 0
-    assert counted(gateway, "cluster.prediction_http.upstream_cx_connect_fail") == 0
+    assert counted(gateway, "cluster.prediction_unary.upstream_rq_retry") == 0
+    assert counted(gateway, "cluster.prediction_unary.upstream_cx_connect_fail") == 0
 
 
 def test_the_gateway_is_well_while_one_worker_is(gateway: Gateway) -> None:

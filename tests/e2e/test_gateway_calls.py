@@ -21,17 +21,17 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from grpc_status import rpc_status
 from predmesh.prediction.v1 import prediction_service_pb2 as pb
 from predmesh.prediction.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from predmesh_testing.envoy import FRONTS, Gateway, running_echo, running_gateway, settings_over
+from predmesh_testing.envoy import Gateway, running_echo, running_gateway, settings_over
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 ORIGIN = "https://app.example"
 MIB = 1024 * 1024
 
 
-@pytest.fixture(scope="module", params=FRONTS)
-def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("gw")
-    settings = settings_over(request.param, folder / "p.sock", request_timeout_seconds=2.0, cors_origins=(ORIGIN,))
+    settings = settings_over(folder / "p.sock", request_timeout_seconds=2.0, cors_origins=(ORIGIN,))
     with running_echo(folder / "p.sock"), running_gateway(settings, folder) as found:
         yield found
 

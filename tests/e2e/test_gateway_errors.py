@@ -21,25 +21,20 @@ from predmesh_gateway import admin
 from predmesh_gateway.bootstrap import to_yaml
 from predmesh_gateway.envoy import argv
 from predmesh_gateway.settings import Settings
-from predmesh_testing.envoy import FRONTS, Gateway, http_socket, running_echo, running_gateway, settings_over
+from predmesh_testing.envoy import Gateway, running_echo, running_gateway, settings_over
 
 MIB = 1024 * 1024
 GET_MODEL = "/predmesh.prediction.v1.PredictionService/GetModel"
 
 
-@pytest.fixture(scope="module", params=FRONTS)
-def front(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("errors")
 
 
 @pytest.fixture(scope="module")
-def folder(front: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp(front)
-
-
-@pytest.fixture(scope="module")
-def gateway(folder: Path, front: str) -> Iterator[Gateway]:
-    settings = settings_over(front, folder / "p.sock", request_timeout_seconds=1.0)
+def gateway(folder: Path) -> Iterator[Gateway]:
+    settings = settings_over(folder / "p.sock", request_timeout_seconds=1.0)
     with running_echo(folder / "p.sock"), running_gateway(settings, folder) as found:
         yield found
 
@@ -51,9 +46,9 @@ def rest(gateway: Gateway) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def orphan(tmp_path: Path, front: str) -> Iterator[Gateway]:
+def orphan(tmp_path: Path) -> Iterator[Gateway]:
     """A gateway whose prediction is not there."""
-    settings = settings_over(front, tmp_path / "none.sock", health_interval_seconds=0.1)
+    settings = settings_over(tmp_path / "none.sock", health_interval_seconds=0.1)
     with running_gateway(settings, tmp_path) as found:
         yield found
 
@@ -134,8 +129,8 @@ def failure(address: str, model: str, *, timeout: float = 10) -> tuple[grpc.Stat
     return caught.value.code(), info.reason, details
 
 
-def test_a_prediction_that_hangs_costs_the_time_allowed(tmp_path: Path, front: str):
-    settings = settings_over(front, tmp_path / "p.sock", request_timeout_seconds=0.3)
+def test_a_prediction_that_hangs_costs_the_time_allowed(tmp_path: Path):
+    settings = settings_over(tmp_path / "p.sock", request_timeout_seconds=0.3)
     with running_echo(tmp_path / "p.sock") as echo, running_gateway(settings, tmp_path) as gateway:
         assert httpx.get(f"{gateway.url}/v1/models/a").status_code == 200
         echo.send_signal(signal.SIGSTOP)
@@ -181,8 +176,8 @@ def test_without_prediction_the_gateway_is_not_healthy(orphan: Gateway):
     assert "healthy" in message
 
 
-def test_a_prediction_that_dies_is_noticed_and_its_return_too(tmp_path: Path, front: str):
-    settings = settings_over(front, tmp_path / "p.sock", health_interval_seconds=0.1)
+def test_a_prediction_that_dies_is_noticed_and_its_return_too(tmp_path: Path):
+    settings = settings_over(tmp_path / "p.sock", health_interval_seconds=0.1)
     with running_gateway(settings, tmp_path) as gateway:
         with running_echo(tmp_path / "p.sock") as echo:
             until(lambda: httpx.get(f"{gateway.url}/healthz").status_code == 200)
@@ -190,15 +185,14 @@ def test_a_prediction_that_dies_is_noticed_and_its_return_too(tmp_path: Path, fr
             echo.wait(10)
             until(lambda: httpx.get(f"{gateway.url}/healthz").status_code == 503)
         (tmp_path / "p.sock").unlink()
-        http_socket(tmp_path / "p.sock").unlink()
         with running_echo(tmp_path / "p.sock"):
             # The first call succeeds: none waits for a health check.
             assert httpx.get(f"{gateway.url}/v1/models").status_code == 200
             until(lambda: httpx.get(f"{gateway.url}/healthz").status_code == 200)
 
 
-def test_a_prediction_in_trouble_still_speaks_for_itself(tmp_path: Path, front: str):
-    settings = settings_over(front, tmp_path / "p.sock", health_interval_seconds=0.1)
+def test_a_prediction_in_trouble_still_speaks_for_itself(tmp_path: Path):
+    settings = settings_over(tmp_path / "p.sock", health_interval_seconds=0.1)
     need = tmp_path / "need"
     need.touch()
     with running_echo(tmp_path / "p.sock", ECHO_NEED=str(need)), running_gateway(settings, tmp_path) as gateway:
@@ -217,9 +211,9 @@ def test_what_prediction_answers_does_not_take_it_out(gateway: Gateway, rest: ht
     assert set(ejected.values()) == {0}
 
 
-def test_a_process_killed_among_several_fails_no_call(tmp_path: Path, front: str):
+def test_a_process_killed_among_several_fails_no_call(tmp_path: Path):
     sockets = [tmp_path / "a.sock", tmp_path / "b.sock"]
-    settings = settings_over(front, *sockets)
+    settings = settings_over(*sockets)
     statuses = []
     with (
         running_echo(sockets[0]) as first,

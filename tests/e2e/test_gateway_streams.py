@@ -11,17 +11,17 @@ import httpx
 import pytest
 import websockets
 from predmesh_gateway import admin
-from predmesh_testing.envoy import FRONTS, Gateway, running_echo, running_gateway, settings_over
+from predmesh_testing.envoy import Gateway, running_echo, running_gateway, settings_over
 from websockets.sync.client import ClientConnection, connect
 
 ORIGIN = "https://app.example"
 STREAM = "/v1/models/{}:streamPredict"
 
 
-@pytest.fixture(scope="module", params=FRONTS)
-def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("gs")
-    settings = settings_over(request.param, folder / "p.sock", request_timeout_seconds=0.2, cors_origins=(ORIGIN,))
+    settings = settings_over(folder / "p.sock", request_timeout_seconds=0.2, cors_origins=(ORIGIN,))
     metrics = f"unix:{folder / 'metrics.sock'}"
     with running_echo(folder / "p.sock", ECHO_METRICS_ADDRESS=metrics), running_gateway(settings, folder) as found:
         yield found
@@ -67,7 +67,7 @@ def test_what_is_there_comes_at_once_and_outlives_the_time_of_unary_calls(rest: 
 
 
 def test_a_process_that_dies_half_way_cuts_the_stream_visibly(tmp_path: Path):
-    settings = settings_over("http", tmp_path / "p.sock")
+    settings = settings_over(tmp_path / "p.sock")
     with (
         running_echo(tmp_path / "p.sock"),
         running_gateway(settings, tmp_path) as gateway,
@@ -143,7 +143,7 @@ def test_nothing_else_is_upgraded(gateway: Gateway, path: str):
 
 
 def test_a_process_that_dies_cuts_the_websocket_visibly(tmp_path: Path):
-    settings = settings_over("http", tmp_path / "p.sock")
+    settings = settings_over(tmp_path / "p.sock")
     with (
         running_echo(tmp_path / "p.sock"),
         running_gateway(settings, tmp_path) as gateway,

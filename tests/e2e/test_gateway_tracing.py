@@ -14,7 +14,7 @@ import grpc
 import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
-from predmesh_testing.envoy import FRONTS, Gateway, running_echo, running_gateway, settings_over
+from predmesh_testing.envoy import Gateway, running_echo, running_gateway, settings_over
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
@@ -41,10 +41,10 @@ def collector() -> Iterator[tuple[Collector, int]]:
     server.stop(0).wait()
 
 
-@pytest.fixture(params=FRONTS)
-def gateway(request: pytest.FixtureRequest, collector: tuple[Collector, int], tmp_path: Path) -> Iterator[Gateway]:
+@pytest.fixture
+def gateway(collector: tuple[Collector, int], tmp_path: Path) -> Iterator[Gateway]:
     endpoint = f"http://127.0.0.1:{collector[1]}"
-    settings = settings_over(request.param, tmp_path / "p.sock", otlp_endpoint=endpoint)
+    settings = settings_over(tmp_path / "p.sock", otlp_endpoint=endpoint)
     with running_echo(tmp_path / "p.sock"), running_gateway(settings, tmp_path) as found:
         yield found
 

@@ -15,7 +15,7 @@ from predmesh_cli.home import Home
 from predmesh_cli.launch import MARK
 from predmesh_cli.mesh_settings import MeshSettings
 from predmesh_cli.passwords import Passwords
-from predmesh_cli.workers import SCALED, SERVICES, Counts, service_of, worker_names
+from predmesh_cli.workers import SERVICES, Counts, service_of, worker_names
 
 GATEWAY = "envoy"
 ENGINES = ("redis", "triton")
@@ -118,10 +118,6 @@ class Mesh:
         """Where *worker* opens WebSockets."""
         return self.unix(f"{worker}-ws")
 
-    def http_front(self, worker: str) -> str:
-        """The address of *worker*'s HTTP/1.1 front."""
-        return self.unix(f"{worker}-http")
-
     @property
     def triton(self) -> str:
         """Triton's gRPC address; it joins folder and port by a colon, also for a unix socket."""
@@ -198,7 +194,7 @@ def _envoy(mesh: Mesh, engines: Engines) -> Program:
 
 
 # Streams, which last as long as their callers like, go to the other cluster of prediction.
-_GATEWAY_FIGURES = "(public.downstream_rq_completed|prediction_http.upstream_rq_time)$"
+_GATEWAY_FIGURES = "(public.downstream_rq_completed|prediction_unary.upstream_rq_time)$"
 
 
 def _worker(mesh: Mesh, name: str) -> Program:
@@ -208,8 +204,6 @@ def _worker(mesh: Mesh, name: str) -> Program:
         f"{prefix}_ADDRESS": mesh.unix(name),
         f"{prefix}_INSTANCE": name,
         f"{prefix}_METRICS_ADDRESS": metrics,
-        # The services on the path of a prediction are called over HTTP/1.1 too, at a part of what gRPC costs.
-        **({f"{prefix}_HTTP_ADDRESS": mesh.http_front(name)} if service in SCALED else {}),
         **_knows(mesh, service, name),
     }
     return Program(
@@ -250,10 +244,8 @@ def _knows(mesh: Mesh, service: str, worker: str) -> Mapping[str, str]:
 
 
 def _stage(mesh: Mesh, service: str) -> str:
-    """Where prediction calls the stage *service*: the HTTP fronts of its processes where it has them."""
-    if service not in SCALED:
-        return mesh.unix(service)
-    return ",".join(f"http+{mesh.http_front(worker)}" for worker in mesh.workers(service))
+    """Where prediction calls the stage *service*: its processes."""
+    return ",".join(f"h2+{mesh.unix(worker)}" for worker in mesh.workers(service))
 
 
 _STAGES: Sequence[str] = ("features", "preprocessing", "explanation")

@@ -114,7 +114,6 @@ def gateway_settings(mesh: Mesh) -> GatewaySettings:
         GATEWAY_ADDRESS=f"{LOOPBACK}:{mesh.settings.port}",
         GATEWAY_ADMIN_ADDRESS=mesh.unix("envoy-admin"),
         GATEWAY_PREDICTION_ADDRESSES=",".join(mesh.unix(worker) for worker in workers),
-        GATEWAY_PREDICTION_HTTP_ADDRESSES=",".join(mesh.http_front(worker) for worker in workers),
         GATEWAY_PREDICTION_WEBSOCKET_ADDRESSES=",".join(mesh.websockets(worker) for worker in workers),
     )
     chosen.setdefault("GATEWAY_CONCURRENCY", str(gateway_threads(mesh.settings.processes)))

@@ -15,7 +15,6 @@ import grpc
 from predmesh_rpc import context, deadline
 from predmesh_rpc.addresses import AddressError, host_and_port, socket_path
 from predmesh_rpc.h2_channel import H2Channel
-from predmesh_rpc.http_channel import HttpChannel
 from predmesh_rpc.tracing import client_interceptors
 from predmesh_rpc.translate import translate
 
@@ -24,11 +23,8 @@ __all__ = ["Channel", "MeshChannel", "connect", "translate"]
 Channel = grpc.aio.Channel
 """Any channel that a generated stub takes: one of `connect`, or an `InProcessChannel`."""
 
-HTTP_SCHEME = "http+unix:"
-"""How the address of an HTTP/1.1 front begins."""
-
 H2_SCHEME = "h2+"
-"""What goes before the unix address of a gRPC server that is called by `predmesh_rpc.h2_channel`."""
+"""How the address of a gRPC server begins that is called by `predmesh_rpc.h2_channel`."""
 
 LONGEST_MESSAGE_BYTES = 256 * 1024 * 1024
 """Longest answer taken from a service of the mesh."""
@@ -48,10 +44,9 @@ def connect(
 
     Args:
         address: ``unix:/path`` or ``host:port`` of a gRPC server, or ``ip:port`` of several with commas, which take
-            turns, as do the addresses that one name stands for; ``http+unix:/path`` of a server's HTTP/1.1 front,
-            which carries unary calls alone, at less than half the cost. Several fronts with commas are processes of
-            one service: a call goes to the least busy one that is there. ``h2+unix:/path`` is any gRPC server, called
-            by a client of the mesh's own, which carries unary calls alone, at a part of what grpc.aio's costs.
+            turns, as do the addresses that one name stands for; ``h2+unix:/path`` of any gRPC server, called by a
+            client of the mesh's own, which carries unary calls alone, at a part of what grpc.aio's costs. Several of
+            these with commas are processes of one service: a call goes to the least busy one that is there.
         safe_to_retry: ``package.Service/Method`` or ``package.Service``; only these are retried, on UNAVAILABLE,
             up to three attempts within the deadline.
         longest_message_bytes: longest answer taken.
@@ -60,27 +55,26 @@ def connect(
     Raises:
         AddressError: the address is none.
     """
-    if address.startswith(HTTP_SCHEME):
-        return HttpChannel(_fronts(address), safe_to_retry=safe_to_retry, allowed=allowed, traced=traced)
-    path = socket_path(address.removeprefix(H2_SCHEME))
     if address.startswith(H2_SCHEME):
-        if path is None:
-            raise AddressError(f"{address!r} is no unix address; {H2_SCHEME}unix:/path is one, TCP needs no prefix")
         return H2Channel(
-            path.absolute(),
+            _processes(address),
             safe_to_retry=safe_to_retry,
             allowed=allowed,
             longest_message_bytes=longest_message_bytes,
             traced=traced,
         )
+    path = socket_path(address)
     target = _tcp(address) if path is None else f"unix:{path.absolute()}"
     options = _options(service_config(safe_to_retry, balanced=path is None), longest_message_bytes)
     return MeshChannel(grpc.aio.insecure_channel(target, options=options, interceptors=client_interceptors(traced)))
 
 
-def _fronts(addresses: str) -> list[Path]:
-    """The sockets of fronts; a comma within a path is none between them."""
-    paths = [socket_path(f"unix:{rest}") for rest in re.split(rf",?{re.escape(HTTP_SCHEME)}", addresses)[1:]]
+def _processes(addresses: str) -> list[Path]:
+    """The sockets of a service's processes; a comma within a path is none between them."""
+    first, *rest = re.split(r",?h2\+(?=unix:)", addresses)
+    paths = [socket_path(each) for each in rest]
+    if first or None in paths:
+        raise AddressError(f"{addresses!r} is no unix address; {H2_SCHEME}unix:/path is one, TCP needs no prefix")
     return [path.absolute() for path in paths if path is not None]
 
 
@@ -230,7 +224,7 @@ def _options(config: str, longest_message_bytes: int) -> list[tuple[str, int | s
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 5_000),
         ("grpc.initial_reconnect_backoff_ms", 50),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 1_000),
         ("grpc.max_reconnect_backoff_ms", 1_000),
         ("grpc.service_config", config),
     ]

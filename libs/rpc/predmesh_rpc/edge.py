@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from time import perf_counter
 from types import TracebackType
 from typing import Any
@@ -94,7 +95,8 @@ class Call:
         self._task = asyncio.current_task()
         expiry = loop.time() + self._seconds
         deadline.set_expiry(expiry)
-        self._timer = loop.call_at(expiry, self._expire)
+        if expiry < math.inf:
+            self._timer = loop.call_at(expiry, self._expire)
         return self.request
 
     async def __aexit__(

@@ -1,12 +1,10 @@
-"""One gRPC message as the body of an HTTP/1.1 request or answer: its frame, its compression, its status as trailers."""
+"""One gRPC message as the body of a request or an answer: its frame and its compression."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 
 from predmesh_rpc.errors import InvalidInput, NotOffered
-from predmesh_rpc.http_server import header_lines
 from predmesh_rpc.table import malformed, too_large
 
 FRAME_BYTES = 5
@@ -38,18 +36,9 @@ def unframed(body: bytes, size: int, encoding: str, *, limit_bytes: int) -> byte
     return _inflated(body[FRAME_BYTES:], encoding, limit_bytes) if body[0] else body[FRAME_BYTES:]
 
 
-def framed(message: bytes, initial: Sequence[tuple[str, str | bytes]], request_id: str) -> bytes:
-    """The whole response that carries *message*, with its status and the request id as trailers."""
-    return (
-        b"HTTP/1.1 200 \r\ncontent-type: application/grpc\r\ntransfer-encoding: chunked\r\n%b\r\n"
-        b"%x\r\n\0%b%b\r\n0\r\ngrpc-status: 0\r\nx-request-id: %b\r\n\r\n"
-    ) % (
-        header_lines(initial),
-        len(message) + FRAME_BYTES,
-        len(message).to_bytes(4),
-        message,
-        request_id.encode(),
-    )
+def framed(message: bytes) -> bytes:
+    """A message in its frame, not compressed."""
+    return b"\0%b%b" % (len(message).to_bytes(4), message)
 
 
 def inflated(data: bytes, limit_bytes: int) -> bytes:

@@ -1,15 +1,11 @@
-"""HTTP/2 as bytes: frames and header blocks for a client that keeps no dynamic table. No I/O, no state of calls."""
+"""HTTP/2 as bytes: frames, and header blocks that need no table. No I/O, no state of calls."""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from typing import NamedTuple
-
-import hpack
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 """Kinds of frames."""
@@ -21,6 +17,8 @@ END_HEADERS, PADDED, PRIORITISED = 0x4, 0x8, 0x20
 HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = range(1, 6)
 """Settings."""
 
+NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR = 0x0, 0x1, 0x2
+FLOW_CONTROL_ERROR = 0x3
 REFUSED_STREAM, CANCEL, ENHANCE_YOUR_CALM = 0x7, 0x8, 0xB
 """Codes of errors."""
 
@@ -40,7 +38,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client sends first."""
 
 NO_TABLE = b"\x20"
-"""Goes before the first header block of a connection: its blocks need no table."""
+"""Goes before the first header block that a side sends: its blocks need no table, whatever the other would keep."""
 
 _HEAD = struct.Struct(">HBBBL")
 _SETTING = struct.Struct(">HL")
@@ -139,13 +137,14 @@ def numbered(kind: int, stream: int, number: int) -> bytes:
     return frame(kind, 0, stream, number.to_bytes(4))
 
 
-def header_frames(stream: int, block: bytes) -> bytes:
-    """A header block as the frames that every peer takes."""
+def header_frames(stream: int, block: bytes, *, ends: bool = False) -> bytes:
+    """A header block as the frames that every peer takes; the stream may end with it."""
+    end = END_STREAM if ends else 0
     if len(block) <= FRAME_BYTES:
-        return frame(HEADERS, END_HEADERS, stream, block)
+        return frame(HEADERS, END_HEADERS | end, stream, block)
     parts = [block[at : at + FRAME_BYTES] for at in range(0, len(block), FRAME_BYTES)]
     kinds = [HEADERS, *[CONTINUATION] * (len(parts) - 1)]
-    flags = [*[0] * (len(parts) - 1), END_HEADERS]
+    flags = [end, *[0] * (len(parts) - 2), END_HEADERS]
     return b"".join(frame(kind, flag, stream, part) for kind, flag, part in zip(kinds, flags, parts, strict=True))
 
 
@@ -168,8 +167,8 @@ def settings_of(payload: bytes) -> Iterable[tuple[int, int]]:
 def request_head(path: str) -> bytes:
     """What the header blocks of all calls of a method begin with."""
     post, http, te = b"\x83", b"\x86", literal("te", "trailers")
-    named_path, authority, content_type = b"\x04" + _text(path.encode()), b"\x01" + _text(b"mesh"), b"\x0f\x10"
-    return post + http + named_path + authority + te + content_type + _text(b"application/grpc")
+    named_path, authority, content_type = b"\x04" + text(path.encode()), b"\x01" + text(b"mesh"), b"\x0f\x10"
+    return post + http + named_path + authority + te + content_type + text(b"application/grpc")
 
 
 def literals(pairs: Iterable[tuple[str, str | bytes]]) -> bytes:
@@ -184,10 +183,11 @@ def literals(pairs: Iterable[tuple[str, str | bytes]]) -> bytes:
 def literal(name: str, value: str | bytes) -> bytes:
     """One header in a block, kept in no table."""
     data = value.encode("latin-1") if isinstance(value, str) else base64.b64encode(value)
-    return b"\0" + _text(name.encode("latin-1")) + _text(data)
+    return b"\0" + text(name.encode("latin-1")) + text(data)
 
 
-def _text(data: bytes) -> bytes:
+def text(data: bytes) -> bytes:
+    """A name or a value in a header block, as it is."""
     size = len(data)
     if size < 0x7F:
         return bytes((size,)) + data
@@ -196,32 +196,3 @@ def _text(data: bytes) -> bytes:
         head.append(rest & 0x7F | 0x80)
         rest >>= 7
     return bytes(head) + bytes((rest,)) + data
-
-
-@lru_cache(maxsize=64)
-def headers_of(block: bytes) -> Mapping[str, str]:
-    """Headers by name, the last of a name; what a peer without a table sends again is not decoded again.
-
-    Binary values stay in base64, padded; those that are none are left out.
-
-    Raises:
-        BrokenError: it cannot be read, or refers to a table.
-    """
-    decoder = hpack.Decoder(BLOCK_BYTES)
-    decoder.max_allowed_table_size = decoder.header_table_size = 0
-    try:
-        pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in decoder.decode(block, raw=True)]
-    except hpack.HPACKError as error:
-        raise BrokenError(f"a header block that cannot be read: {error}") from None
-    return {name: said for name, value in pairs if (said := _readable(name, value)) is not None}
-
-
-def _readable(name: str, value: str) -> str | None:
-    if not name.endswith("-bin"):
-        return value
-    padded = value + "=" * (-len(value) % 4)
-    try:
-        base64.b64decode(padded)
-    except binascii.Error:
-        return None
-    return padded

@@ -1,9 +1,7 @@
-"""The second front of a server: unary calls over HTTP/1.1, at a quarter of what grpcio's server costs.
+"""What a server of the mesh says to requests: gRPC, REST, and how it fares.
 
-``POST /package.Service/Method`` takes a message as gRPC frames it and gives the answer so, status in trailers: what
-Envoy makes of a gRPC call and takes for one, byte for byte. With the type ``application/x-protobuf`` it takes and gives
-bare messages, with the status in headers. A REST path of google.api.http whose method speaks google.api.HttpBody takes
-the body as it comes; its errors are the Status as JSON. The same edge stands around the servicers as on gRPC.
+A REST path of google.api.http whose method speaks google.api.HttpBody takes the body as it comes; its errors are the
+Status as JSON. Everything else is gRPC, with the same edge around the servicers.
 """
 
 from __future__ import annotations
@@ -11,30 +9,28 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, quote
 
 import grpc
 from google.protobuf import json_format
-from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
 from predmesh_rpc import context
 from predmesh_rpc.edge import Failed
 from predmesh_rpc.errors import NotFound, PredmeshError
 from predmesh_rpc.grpc_frames import FRAME_BYTES, framed, unframed
-from predmesh_rpc.http_server import HttpLimits, HttpRequest, HttpServer, response
+from predmesh_rpc.http_messages import Headers, HttpLimits, HttpRequest, HttpResponse
+from predmesh_rpc.http_serving import Dialogue, InParts, Whole
 from predmesh_rpc.inprocess_calls import InProcessContext
 from predmesh_rpc.rest_paths import RestPath, RestPaths
 from predmesh_rpc.status import DETAILS_KEY, to_status
 from predmesh_rpc.table import CallDetails, Entry, Table, malformed, not_offered, too_large
 from predmesh_rpc.tracing import server_span
-
-MESSAGE_TYPE = b"application/x-protobuf"
-"""Content type of a bare protobuf message."""
 
 GRPC_TYPE = b"application/grpc"
 """Content type of a message in gRPC's frame; requests may add to it, ``application/grpc+proto``."""
@@ -61,74 +57,59 @@ _HTTP_OF_CODE = {code.value[0]: number for code, number in _HTTP.items()}
 
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _CONNECTION = ("connection", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
-_CONTENT = ("accept", "content-length", "content-type", "grpc-accept-encoding", "grpc-encoding", "grpc-timeout")
+_CONTENT = ("content-length", "content-type", "grpc-accept-encoding", "grpc-encoding", "grpc-timeout")
 _NOT_METADATA = frozenset((*_CONNECTION, *_CONTENT))
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
-Trailing = Sequence[tuple[str, str | bytes]]
-"""Trailing metadata."""
-
 
 class HttpFront:
-    """Answers the unary methods of a table; entering `listening` opens the socket."""
+    """Answers the methods of a table."""
 
-    def __init__(
-        self, table: Table, *, serving: Callable[[str], bool], grace_seconds: float = 5.0, traced: bool = False
-    ) -> None:
+    def __init__(self, table: Table, *, serving: Callable[[str], bool], traced: bool = False) -> None:
         self._table = table
         self._serving = serving
         self._traced = traced
-        self._grace_seconds = grace_seconds
         self._rest = RestPaths(sorted(table.services))
 
-    def listening(self, address: str) -> AbstractAsyncContextManager[int]:
-        """Listen on *address* (``unix:/path`` or ``host:port``) for the block, then drain; gives the TCP port or 0.
-
-        Raises:
-            AddressError: the address cannot be listened on.
-        """
+    @property
+    def limits(self) -> HttpLimits:
+        """What a connection may cost."""
         longest = self._table.limits.message_bytes
-        limits = HttpLimits(kept_bytes=longest + FRAME_BYTES, most_bytes=max(4 * longest, GUARD_BYTES))
-        return HttpServer(self.answer, limits).listening(address, grace_seconds=self._grace_seconds)
+        return HttpLimits(kept_bytes=longest + FRAME_BYTES, most_bytes=max(4 * longest, GUARD_BYTES))
 
-    async def answer(self, request: HttpRequest) -> bytes:
-        """The whole response to one request."""
-        headers = dict(request.headers)
+    def found(self, request: HttpRequest) -> Whole | InParts:
+        """What answers a request whose head has come.
+
+        Who calls a method that there is not may believe that it is a stream, and wait with its messages for an answer:
+        it is refused at once.
+        """
         path, _, query = request.target.partition("?")
-        kind = headers.get("content-type", "")
-        found, refusal = None, None
-        try:
-            found = self._found(request.verb, path, query, kind)
-        except PredmeshError as error:
-            refusal = error.with_traceback(None)  # its frames hold it
-        if found is not None:
-            return await self._called(*found, request, headers)
-        if path == HEALTH_PATH and request.verb == "GET":
-            name = dict(parse_qsl(query)).get("service", "")
-            return response(200 if self._serving(name) else 503, b"text/plain", b"")
-        at_hand = context.Request(metadata_of(request.headers))
-        is_rest = kind != _MESSAGE and not kind.startswith(_GRPC)
-        unknown = _path_unknown(path) if is_rest else not_offered(path)
-        told = _told(Failed(to_status(refusal or unknown, at_hand.id), at_hand.id))
-        if kind.startswith(_GRPC):
-            return _FRAMED.failed(*told)
-        return _BARE.failed(*told) if kind == _MESSAGE else _document(told[0])
-
-    def _found(self, verb: str, path: str, query: str, kind: str) -> tuple[Entry, _Dialect] | None:
-        is_framed = kind.startswith(_GRPC)
-        entry = self._table.known(path) if verb == "POST" else None
-        if entry is None and not is_framed and (found := self._rest.find(verb, path)) is not None:
+        if request.verb == "POST" and _kind(request).startswith(_GRPC):
+            try:
+                entry = self._table.known(path) or self._table.looked_up(CallDetails(path))
+            except PredmeshError as error:
+                return InParts(partial(_refuse, error.with_traceback(None)))  # its frames hold it
+            if entry is None:
+                return InParts(partial(_refuse, not_offered(path)))
+            return (
+                InParts(partial(self._converse, entry)) if entry.streams else Whole(partial(self._call, entry, _FRAMED))
+            )
+        if (found := self._rest.find(request.verb, path)) is not None:
             rest, variables = found
             entry = self._table.known(rest.path)
             assert entry is not None, "the paths are of the table's own services"
-            return entry, _Rest(rest, variables, query)
-        if entry is None and verb == "POST":
-            entry = self._table.looked_up(CallDetails(path))
-        if entry is None or entry.handler.request_streaming or entry.handler.response_streaming:
-            return None
-        return entry, _FRAMED if is_framed else _BARE
+            if not entry.streams:
+                return Whole(partial(self._call, entry, _Rest(rest, variables, query)))
+        if path == HEALTH_PATH and request.verb == "GET":
+            return Whole(self._tell_health)
+        return Whole(_tell_unknown)
 
-    async def _called(self, entry: Entry, dialect: _Dialect, request: HttpRequest, headers: dict[str, str]) -> bytes:
+    async def _tell_health(self, request: HttpRequest) -> HttpResponse:
+        name = dict(parse_qsl(request.target.partition("?")[2])).get("service", "")
+        return HttpResponse(200 if self._serving(name) else 503, b"text/plain", b"")
+
+    async def _call(self, entry: Entry, dialect: _Dialect, request: HttpRequest) -> HttpResponse:
+        headers = dict(request.headers)
         wire = InProcessContext(metadata_of(request.headers), _seconds(headers))
         try:
             with server_span(self._traced, entry.method.path, headers):
@@ -138,10 +119,98 @@ class HttpFront:
         except Failed as failed:
             return dialect.failed(*_told(failed))
         except grpc.aio.AbortError:
-            error = wire.error()
-            status = status_pb2.Status(code=error.code().value[0], message=error.details() or "")
-            return dialect.failed(status, tuple(wire.trailing))
+            return dialect.failed(*_aborted(wire))
         return answer
+
+    async def _converse(self, entry: Entry, dialogue: Dialogue) -> None:
+        headers = dict(dialogue.request.headers)
+        wire = InProcessContext(metadata_of(dialogue.request.headers), _seconds(headers))
+        answer = _StreamedAnswer(dialogue, entry.write)
+        try:
+            with server_span(self._traced, entry.method.path, headers):
+                async with entry.method.call(wire.invocation_metadata(), wire.time_remaining()) as at_hand:
+                    asked = self._messages(entry, dialogue, headers.get("grpc-encoding", ""))
+                    async with aclosing(_answers(entry, asked, wire)) as messages:
+                        async for message in messages:
+                            await answer.send(message, at_hand)
+            answer.end(at_hand)
+        except Failed as failed:
+            answer.fail(_lines(*_told(failed)))
+        except grpc.aio.AbortError:
+            answer.fail(_lines(*_aborted(wire)))
+
+    async def _messages(self, entry: Entry, dialogue: Dialogue, encoding: str) -> AsyncGenerator[Any, None]:
+        limit_bytes = self._table.limits.message_bytes
+        came = bytearray()
+        async for part in dialogue.parts():
+            came += part
+            while len(came) >= FRAME_BYTES:
+                size = FRAME_BYTES + int.from_bytes(came[1:FRAME_BYTES])
+                if size > limit_bytes + FRAME_BYTES:
+                    raise too_large(size - FRAME_BYTES, limit_bytes)
+                if len(came) < size:
+                    break
+                body = bytes(came[:size])
+                del came[:size]
+                yield entry.read(unframed(body, size, encoding, limit_bytes=limit_bytes))
+        if came:
+            raise malformed()
+
+
+class _StreamedAnswer:
+    """Messages in gRPC's frame, as they are made; the status is in the trailers."""
+
+    def __init__(self, dialogue: Dialogue, write: Callable[[Any], bytes]) -> None:
+        self._dialogue = dialogue
+        self._write = write
+        self._begun = False
+
+    async def send(self, message: Any, at_hand: context.Request) -> None:
+        """Send one message, behind what the servicer wants to go before the first."""
+        self._begin(at_hand.initial_metadata)
+        await self._dialogue.send(framed(self._write(message)))
+
+    def end(self, at_hand: context.Request) -> None:
+        """Say that all went well."""
+        self._begin(at_hand.initial_metadata)
+        self._dialogue.end(_well(at_hand))
+
+    def fail(self, lines: Headers) -> None:
+        """Say that it did not."""
+        if self._begun:
+            self._dialogue.end(lines)
+        else:
+            self._dialogue.respond(HttpResponse(200, GRPC_TYPE, b"", lines))
+
+    def _begin(self, headers: Headers) -> None:
+        if not self._begun:
+            self._begun = True
+            self._dialogue.head(200, GRPC_TYPE, headers)
+
+
+async def _answers(entry: Entry, asked: AsyncGenerator[Any, None], wire: InProcessContext) -> AsyncGenerator[Any, None]:
+    """What a streaming method answers, one message or many."""
+    async with aclosing(asked):
+        given = asked if entry.handler.request_streaming else await _only(asked)
+        if not entry.handler.response_streaming:
+            yield await entry.behaviour(given, wire)
+            return
+        async with aclosing(entry.behaviour(given, wire)) as messages:
+            async for message in messages:
+                yield message
+
+
+async def _only(messages: AsyncGenerator[Any, None]) -> Any:
+    found = [message async for message in messages]
+    if len(found) != 1:
+        raise malformed()
+    return found[0]
+
+
+async def _refuse(error: PredmeshError, dialogue: Dialogue) -> None:
+    at_hand = context.Request(metadata_of(dialogue.request.headers))
+    status, trailing = _told(Failed(to_status(error, at_hand.id), at_hand.id))
+    dialogue.respond(_FRAMED.failed(status, trailing))
 
 
 class _Dialect(Protocol):
@@ -151,11 +220,11 @@ class _Dialect(Protocol):
         """The message that asks."""
         ...
 
-    def answer(self, entry: Entry, message: Any, at_hand: context.Request) -> bytes:
+    def answer(self, entry: Entry, message: Any, at_hand: context.Request) -> HttpResponse:
         """The response that carries *message*."""
         ...
 
-    def failed(self, status: status_pb2.Status, trailing: Trailing) -> bytes:
+    def failed(self, status: status_pb2.Status, trailing: Headers) -> HttpResponse:
         """The response that says what went wrong."""
         ...
 
@@ -165,27 +234,14 @@ class _Framed:
 
     def asked(self, entry: Entry, request: HttpRequest, headers: dict[str, str], limit_bytes: int) -> Any:
         encoding = headers.get("grpc-encoding", "")
-        return _read(entry, unframed(request.body, request.size, encoding, limit_bytes=limit_bytes))
+        return entry.read(unframed(request.body, request.size, encoding, limit_bytes=limit_bytes))
 
-    def answer(self, entry: Entry, message: Any, at_hand: context.Request) -> bytes:
-        return framed(entry.handler.response_serializer(message), at_hand.initial_metadata, at_hand.id)
+    def answer(self, entry: Entry, message: Any, at_hand: context.Request) -> HttpResponse:
+        body = framed(entry.write(message))
+        return HttpResponse(200, GRPC_TYPE, body, at_hand.initial_metadata, _well(at_hand))
 
-    def failed(self, status: status_pb2.Status, trailing: Trailing) -> bytes:
-        return response(200, GRPC_TYPE, b"", _lines(status, trailing))
-
-
-class _Bare:
-    """A message and nothing around it; the answer's status is in its headers."""
-
-    def asked(self, entry: Entry, request: HttpRequest, headers: dict[str, str], limit_bytes: int) -> Any:
-        return _read(entry, _fitting(request, limit_bytes))
-
-    def answer(self, entry: Entry, message: Any, at_hand: context.Request) -> bytes:
-        told = [("grpc-status", "0"), (context.REQUEST_ID, at_hand.id), *at_hand.initial_metadata]
-        return response(200, MESSAGE_TYPE, entry.handler.response_serializer(message), told)
-
-    def failed(self, status: status_pb2.Status, trailing: Trailing) -> bytes:
-        return response(200, MESSAGE_TYPE, b"", _lines(status, trailing))
+    def failed(self, status: status_pb2.Status, trailing: Headers) -> HttpResponse:
+        return HttpResponse(200, GRPC_TYPE, b"", _lines(status, trailing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,20 +256,20 @@ class _Rest:
         body = _fitting(request, limit_bytes)
         return self.path.request(self.found, self.query, headers.get("content-type", ""), body)
 
-    def answer(self, entry: Entry, message: Any, at_hand: context.Request) -> bytes:
-        return response(200, message.content_type.encode(), message.data, at_hand.initial_metadata)
+    def answer(self, entry: Entry, message: Any, at_hand: context.Request) -> HttpResponse:
+        return HttpResponse(200, message.content_type.encode(), message.data, at_hand.initial_metadata)
 
-    def failed(self, status: status_pb2.Status, trailing: Trailing) -> bytes:
+    def failed(self, status: status_pb2.Status, trailing: Headers) -> HttpResponse:
         return _document(status, self.path.error_key)
 
 
-_FRAMED, _BARE = _Framed(), _Bare()
-_GRPC, _MESSAGE = GRPC_TYPE.decode(), MESSAGE_TYPE.decode()
+_FRAMED = _Framed()
+_GRPC = GRPC_TYPE.decode()
 
 
-def _document(status: status_pb2.Status, error_key: str = "") -> bytes:
+def _document(status: status_pb2.Status, error_key: str = "") -> HttpResponse:
     number, body = error_document(status, error_key)
-    return response(number, b"application/json", body)
+    return HttpResponse(number, b"application/json", body)
 
 
 def error_document(status: status_pb2.Status, error_key: str = "") -> tuple[int, bytes]:
@@ -224,21 +280,16 @@ def error_document(status: status_pb2.Status, error_key: str = "") -> tuple[int,
     return _HTTP_OF_CODE.get(status.code, 500), json.dumps(document, ensure_ascii=False).encode()
 
 
-def _path_unknown(path: str) -> PredmeshError:
-    return NotFound("ERROR_REASON_PATH_UNKNOWN", f"nothing is served at {path}; GET / shows what is", path=path)
+async def _tell_unknown(request: HttpRequest) -> HttpResponse:
+    at_hand, path = context.Request(metadata_of(request.headers)), request.target.partition("?")[0]
+    error = NotFound("ERROR_REASON_PATH_UNKNOWN", f"nothing is served at {path}; GET / shows what is", path=path)
+    return _document(to_status(error, at_hand.id))
 
 
 def _fitting(request: HttpRequest, limit_bytes: int) -> bytes:
     if request.size > limit_bytes:
         raise too_large(request.size, limit_bytes)
     return request.body
-
-
-def _read(entry: Entry, body: bytes) -> Any:
-    try:
-        return entry.handler.request_deserializer(body)
-    except DecodeError:
-        raise malformed() from None
 
 
 def metadata_of(headers: list[tuple[str, str]]) -> context.Metadata:
@@ -265,10 +316,26 @@ def _seconds(headers: dict[str, str]) -> float | None:
     return None
 
 
-def _told(failed: Failed) -> tuple[status_pb2.Status, Trailing]:
+def _kind(request: HttpRequest) -> str:
+    for name, value in request.headers:
+        if name == "content-type":
+            return value
+    return ""
+
+
+def _well(at_hand: context.Request) -> Headers:
+    return (("grpc-status", "0"), (context.REQUEST_ID, at_hand.id))
+
+
+def _aborted(wire: InProcessContext) -> tuple[status_pb2.Status, Headers]:
+    error = wire.error()
+    return status_pb2.Status(code=error.code().value[0], message=error.details() or ""), tuple(wire.trailing)
+
+
+def _told(failed: Failed) -> tuple[status_pb2.Status, Headers]:
     return failed.status, ((context.REQUEST_ID, failed.request_id), (DETAILS_KEY, failed.status.SerializeToString()))
 
 
-def _lines(status: status_pb2.Status, trailing: Trailing) -> Trailing:
+def _lines(status: status_pb2.Status, trailing: Headers) -> Headers:
     message = quote(status.message, safe=_PRINTABLE)
     return [("grpc-status", str(status.code)), ("grpc-message", message), *trailing]

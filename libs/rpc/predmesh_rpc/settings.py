@@ -46,9 +46,6 @@ class ServiceSettings(BaseModel):
     address: str = Field(default_factory=lambda data: f"unix:{data['home'] / 'run' / data['service']}.sock")
     """Where to listen: ``unix:/path`` or ``host:port``, several with commas; port 0 takes a free one."""
 
-    http_address: str = ""
-    """Where the HTTP/1.1 front for unary calls listens, ``unix:/path`` or ``host:port``; empty turns it off."""
-
     websocket_address: str = ""
     """Where WebSockets are opened, ``unix:/path`` or ``host:port``; empty turns them off."""
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from google.protobuf.message import DecodeError
+
 from predmesh_rpc.edge import Method
 from predmesh_rpc.errors import InvalidInput, NotOffered, PredmeshError
 from predmesh_rpc.metrics import rpc_in_flight
@@ -53,6 +55,28 @@ class Entry:
         )
         return found
 
+    @property
+    def streams(self) -> bool:
+        """Whether requests or answers are a stream."""
+        return bool(self.handler.request_streaming or self.handler.response_streaming)
+
+    def read(self, message: bytes) -> Any:
+        """A request.
+
+        Raises:
+            InvalidInput: it is none of the method's.
+        """
+        try:
+            return message if self.handler.request_deserializer is None else self.handler.request_deserializer(message)
+        except DecodeError:
+            raise malformed() from None
+
+    def write(self, answer: Any) -> bytes:
+        """An answer as bytes."""
+        write = self.handler.response_serializer
+        written: bytes = answer if write is None else write(answer)
+        return written
+
 
 @dataclass(frozen=True, slots=True)
 class CallDetails:
@@ -94,6 +118,12 @@ class Table:
         self._found: dict[str, Entry] = {}
         for add_servicer, servicer in servicers:
             add_servicer(servicer, self)
+
+    def add(self, add_servicer: AddServicer, servicer: Any, limits: Limits) -> None:
+        """Take in a servicer with *limits* of its own."""
+        self.limits, common = limits, self.limits
+        add_servicer(servicer, self)
+        self.limits = common
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
         """Take in the methods of one service; what newer generated code calls."""

@@ -42,15 +42,6 @@ async def traced(endpoint: str, *, service: str, instance: str) -> AsyncIterator
         await asyncio.to_thread(provider.shutdown)
 
 
-def server_interceptors(on: bool) -> list[Any]:
-    """What a grpc.aio server needs to make spans."""
-    if not on:
-        return []
-    from opentelemetry.instrumentation.grpc import aio_server_interceptor
-
-    return [aio_server_interceptor()]  # type: ignore[no-untyped-call]
-
-
 def client_interceptors(on: bool) -> list[Any]:
     """What a grpc.aio channel needs to make spans."""
     if not on:
@@ -61,7 +52,7 @@ def client_interceptors(on: bool) -> list[Any]:
 
 
 def server_span(on: bool, path: str, headers: Mapping[str, str]) -> AbstractContextManager[Any]:
-    """The span of a call to *path* that came outside of grpcio with *headers*, which may name its parent."""
+    """The span of a call to *path* that came with *headers*, which may name its parent."""
     if not on:
         return _NO_SPAN
     from opentelemetry import propagate

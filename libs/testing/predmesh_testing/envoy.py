@@ -19,8 +19,6 @@ from predmesh_gateway.envoy import argv
 from predmesh_gateway.settings import Settings
 
 START_SECONDS = 30.0
-FRONTS = ("grpc", "http")
-"""The ways in which a gateway can reach prediction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +45,13 @@ class Gateway:
         return Path(self.settings.access_log).read_text()
 
 
-def settings_over(front: str, *sockets: Path, **more: Any) -> Settings:
-    """Settings of a gateway that reaches the echoes at *sockets* over *front*, one of FRONTS."""
+def settings_over(*sockets: Path, **more: Any) -> Settings:
+    """Settings of a gateway that reaches the echoes at *sockets*."""
     return Settings(
         prediction_addresses=tuple(f"unix:{socket}" for socket in sockets),
-        prediction_http_addresses=tuple(f"unix:{http_socket(socket)}" for socket in sockets if front == "http"),
         prediction_websocket_addresses=tuple(f"unix:{websockets(socket)}" for socket in sockets),
         **more,
     )
-
-
-def http_socket(socket: Path) -> Path:
-    """Where the echo at *socket* has its HTTP front."""
-    return socket.with_suffix(".http")
 
 
 def websockets(socket: Path) -> Path:
@@ -170,8 +162,7 @@ def _running(settings: Settings, configuration: str, folder: Path) -> Iterator[G
 def running_echo(socket: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
     """Starts `echo_prediction` on the unix socket *socket* with more environment *variables*, and ends it."""
     command = [sys.executable, "-m", "predmesh_testing.echo_prediction"]
-    own = {"ECHO_ADDRESS": f"unix:{socket}", "ECHO_HTTP_ADDRESS": f"unix:{http_socket(socket)}"}
-    own |= {"ECHO_WEBSOCKET_ADDRESS": f"unix:{websockets(socket)}"}
+    own = {"ECHO_ADDRESS": f"unix:{socket}", "ECHO_WEBSOCKET_ADDRESS": f"unix:{websockets(socket)}"}
     own |= {"ECHO_GRACE_SECONDS": "0", "ECHO_LOG_LEVEL": "ERROR"}
     process = subprocess.Popen(command, env=os.environ | own | variables)
     try:

@@ -14,7 +14,7 @@ from predmesh_cli.mesh_settings import MeshSettings, internal_ports
 from predmesh_cli.passwords import Passwords
 from predmesh_cli.supervisor_ini import supervisor_ini
 from predmesh_cli.topology import Engines, Mesh, Program, program_names, topology
-from predmesh_cli.workers import SCALED, SERVICES
+from predmesh_cli.workers import SERVICES
 from predmesh_cli.written import gateway_settings, inherited, scrape_targets, spec, store_folder
 
 ROOT = Path("/srv/a mesh, 100% ours")
@@ -79,19 +79,17 @@ def test_every_process_knows_its_mesh_and_is_marked(programs: dict[str, Program]
 
 def test_services_listen_where_the_others_look(programs: dict[str, Program]) -> None:
     prediction = programs["prediction"].environment
-    for stage in ("features", "preprocessing"):
-        front = programs[stage].environment[f"{stage.upper()}_HTTP_ADDRESS"]
-        assert prediction[f"PREDICTION_{stage.upper()}_ADDRESS"] == f"http+{front}"
-    assert prediction["PREDICTION_EXPLANATION_ADDRESS"] == programs["explanation"].environment["EXPLANATION_ADDRESS"]
+    for stage in ("features", "preprocessing", "explanation"):
+        listens = programs[stage].environment[f"{stage.upper()}_ADDRESS"]
+        assert prediction[f"PREDICTION_{stage.upper()}_ADDRESS"] == f"h2+{listens}"
     assert prediction["PREDICTION_TRITON_ADDRESS"] == f"h2+{programs['triton'].address}"
 
 
-def test_the_gateway_calls_both_fronts_of_prediction(mesh: Mesh) -> None:
+def test_the_gateway_calls_prediction(mesh: Mesh) -> None:
     mesh = replace(mesh, settings=replace(SETTINGS, sockets=Path("/srv/run")))
     programs = {program.name: program for program in topology(mesh, ENGINES)}
     gateway, prediction = gateway_settings(mesh), programs["prediction"].environment
     assert gateway.prediction_addresses == (prediction["PREDICTION_ADDRESS"],)
-    assert gateway.prediction_http_addresses == (prediction["PREDICTION_HTTP_ADDRESS"],)
 
 
 @pytest.fixture
@@ -111,7 +109,6 @@ def test_workers_are_programs_of_their_own(scaled: dict[str, Program]) -> None:
     for variable in (
         "FEATURES_INSTANCE",
         "FEATURES_ADDRESS",
-        "FEATURES_HTTP_ADDRESS",
         "FEATURES_METRICS_ADDRESS",
         MARK,
     ):
@@ -119,16 +116,15 @@ def test_workers_are_programs_of_their_own(scaled: dict[str, Program]) -> None:
 
 
 def test_prediction_calls_every_worker_of_a_stage(scaled: dict[str, Program]) -> None:
-    fronts = [scaled[f"features.{number}"].environment["FEATURES_HTTP_ADDRESS"] for number in range(3)]
+    listen = [scaled[f"features.{number}"].environment["FEATURES_ADDRESS"] for number in range(3)]
     for name in ("prediction.0", "prediction.1"):
         said = scaled[name].environment["PREDICTION_FEATURES_ADDRESS"]
-        assert said == ",".join(f"http+{front}" for front in fronts)
+        assert said == ",".join(f"h2+{each}" for each in listen)
 
 
 def test_the_gateway_calls_every_prediction(scaled_mesh: Mesh, scaled: dict[str, Program]) -> None:
     gateway, workers = gateway_settings(scaled_mesh), [scaled["prediction.0"], scaled["prediction.1"]]
     assert gateway.prediction_addresses == tuple(each.environment["PREDICTION_ADDRESS"] for each in workers)
-    assert gateway.prediction_http_addresses == tuple(each.environment["PREDICTION_HTTP_ADDRESS"] for each in workers)
     sockets = tuple(each.environment["PREDICTION_WEBSOCKET_ADDRESS"] for each in workers)
     assert gateway.prediction_websocket_addresses == sockets
     assert len(set(sockets)) == 2
@@ -143,12 +139,12 @@ def test_prometheus_finds_every_worker(scaled: dict[str, Program]) -> None:
 
 def test_every_socket_fits_where_the_folder_was_chosen_for(programs: dict[str, Program]) -> None:
     addresses = {
-        value.removeprefix("http+")
+        value.removeprefix("h2+")
         for program in programs.values()
         for name, value in program.environment.items()
-        if name.endswith("_ADDRESS") and value.removeprefix("http+").startswith("unix:")
+        if name.endswith("_ADDRESS") and value.removeprefix("h2+").startswith("unix:")
     }
-    assert len(addresses) >= len(SERVICES) + len(SCALED)
+    assert len(addresses) >= len(SERVICES) + 2
     sockets = {Path(address.removeprefix("unix:").removesuffix(":1")) for address in addresses}
     assert {socket.parent for socket in sockets} == {SETTINGS.sockets}
     assert max(len(socket.name) for socket in sockets) <= LONGEST_SOCKET_NAME

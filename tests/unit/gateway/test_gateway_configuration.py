@@ -11,16 +11,15 @@ import yaml
 from google.api import annotations_pb2
 from predmesh.prediction.v1 import open_inference_http_service_pb2, prediction_http_service_pb2, prediction_service_pb2
 from predmesh_gateway.bootstrap import bootstrap, to_yaml
-from predmesh_gateway.clusters import clusters, prediction_cluster, prediction_http_cluster
+from predmesh_gateway.clusters import clusters, prediction_cluster, prediction_websocket_cluster
 from predmesh_gateway.envoy_types import address, seconds
 from predmesh_gateway.filters import SERVICES, http_filters, transcoder
 from predmesh_gateway.listener import connection_manager, listener
-from predmesh_gateway.routes import AS_IT_CAME, GRPC_ITSELF, POSTED, STREAMED, STREAMS, TYPED_STREAMS, routes
+from predmesh_gateway.routes import AS_IT_CAME, CLUSTER, POSTED, STREAMED, STREAMS, TYPED_STREAMS, UNARY_CLUSTER, routes
 from predmesh_gateway.settings import Settings, contract_descriptors
 from tritonclient.grpc import service_pb2
 
 CONTRACTS = (prediction_service_pb2, prediction_http_service_pb2, open_inference_http_service_pb2, service_pb2)
-HTTP = Settings(prediction_http_addresses=("unix:/run/a-http.sock",))
 
 
 def posted(settings: Settings) -> dict[str, Any]:
@@ -41,7 +40,7 @@ def test_the_text_is_plain_yaml_of_the_bootstrap():
 
 def test_the_filters_stand_in_the_order_that_works():
     chain = names(http_filters(Settings(cors_origins=("https://app.example",))))
-    assert chain == ["cors", "health_check", "grpc_web", "grpc_json_transcoder", "grpc_stats", "router"]
+    assert chain == ["cors", "health_check", "grpc_web", "grpc_json_transcoder", "grpc_stats", "buffer", "router"]
 
 
 def test_without_origins_there_is_no_cors():
@@ -72,7 +71,7 @@ def pattern(match: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("path", [*STREAMS, TYPED_STREAMS, STREAMED])
 def test_a_stream_is_never_retried_and_may_last(path: str):
-    (route,) = [one["route"] for one in routes(HTTP) if "route" in one and pattern(one["match"]) == path]
+    (route,) = [one["route"] for one in routes(Settings()) if "route" in one and pattern(one["match"]) == path]
     assert "retry_policy" not in route
     assert route["cluster"] == "prediction"
     assert route["max_stream_duration"]["max_stream_duration"] == "3600s"
@@ -89,7 +88,7 @@ def test_a_stream_is_never_retried_and_may_last(path: str):
     ],
 )
 def test_a_models_own_stream_is_known_by_its_path(path: str, is_stream: bool):
-    (match,) = [one["match"] for one in routes(HTTP) if pattern(one["match"]) == TYPED_STREAMS]
+    (match,) = [one["match"] for one in routes(Settings()) if pattern(one["match"]) == TYPED_STREAMS]
     assert bool(re.fullmatch(pattern(match), path)) == is_stream
     assert [each["name"] for each in match["headers"]] == ["content-type"]
 
@@ -107,7 +106,8 @@ def test_no_retries_when_none_are_wanted():
 
 
 def test_every_prediction_process_is_an_endpoint():
-    cluster = prediction_cluster(Settings(prediction_addresses=("unix:/run/a.sock", "127.0.0.1:9000")))
+    settings = Settings(prediction_addresses=("unix:/run/a.sock", "127.0.0.1:9000"))
+    cluster = prediction_cluster(settings, CLUSTER)
     (locality,) = cluster["load_assignment"]["endpoints"]
     assert [one["endpoint"]["address"] for one in locality["lb_endpoints"]] == [
         {"pipe": {"path": "/run/a.sock"}},
@@ -116,13 +116,13 @@ def test_every_prediction_process_is_an_endpoint():
 
 
 def test_traces_go_nowhere_by_default():
-    assert [one["name"] for one in clusters(Settings())] == ["prediction"]
+    assert [one["name"] for one in clusters(Settings())] == [CLUSTER, UNARY_CLUSTER]
     assert "tracing" not in connection_manager(Settings())
 
 
 def test_traces_go_to_the_endpoint_given():
     settings = Settings(otlp_endpoint="127.0.0.1:4317")
-    assert [one["name"] for one in clusters(settings)] == ["prediction", "otlp"]
+    assert [one["name"] for one in clusters(settings)] == [CLUSTER, UNARY_CLUSTER, "otlp"]
     assert "tracing" in connection_manager(settings)
 
 
@@ -164,7 +164,6 @@ def test_a_collector_may_be_given_as_the_services_take_it(text: str):
         {"otlp_endpoint": "https://collector.example:4317"},
         {"address": "nowhere"},
         {"prediction_addresses": ""},
-        {"prediction_http_addresses": "nowhere"},
         {"retries": -1},
         {"request_timeout_seconds": 0},
         {"log_level": "loud"},
@@ -181,16 +180,9 @@ def test_the_shared_log_level_is_understood():
     assert Settings.model_validate({"log_level": "INFO"}).log_level == "info"
 
 
-def test_without_an_http_front_posted_calls_are_transcoded():
-    assert posted(Settings())["route"]["cluster"] == "prediction"
-    assert "typed_per_filter_config" not in posted(Settings())
-    assert "buffer" not in names(http_filters(Settings()))
-
-
-def test_with_an_http_front_all_but_streams_and_grpcs_own_services_go_there():
-    elsewhere = [one["match"] for one in routes(HTTP) if one.get("route", {}).get("cluster") == "prediction"]
-    assert [pattern(one) for one in elsewhere] == [*STREAMS, TYPED_STREAMS, "/grpc.", STREAMED]
-    assert "prediction_http" not in {one.get("route", {}).get("cluster") for one in routes(Settings())}
+def test_all_but_streams_are_counted_apart():
+    elsewhere = [one["match"] for one in routes(Settings()) if one.get("route", {}).get("cluster") == CLUSTER]
+    assert [pattern(one) for one in elsewhere] == [*STREAMS, TYPED_STREAMS, STREAMED]
 
 
 def test_every_stream_of_the_contracts_is_known_as_one():
@@ -202,15 +194,15 @@ def test_every_stream_of_the_contracts_is_known_as_one():
         if method.client_streaming or method.server_streaming
     ]
     assert {service.full_name for service in services} == {*SERVICES, "inference.GRPCInferenceService"}
-    assert set(streams) == {path for path in STREAMS if not path.startswith(GRPC_ITSELF)}
+    assert set(streams) == {path for path in STREAMS if not path.startswith("/grpc.")}
 
 
-def test_a_posted_call_goes_to_the_front_by_its_rest_path():
-    assert posted(HTTP)["route"]["cluster"] == "prediction_http"
-    assert posted(HTTP)["match"]["headers"] == [{"name": ":method", "string_match": {"exact": "POST"}}]
+def test_a_posted_call_is_known_by_its_rest_path():
+    assert posted(Settings())["route"]["cluster"] == UNARY_CLUSTER
+    assert posted(Settings())["match"]["headers"] == [{"name": ":method", "string_match": {"exact": "POST"}}]
 
 
-def test_every_path_of_the_open_inference_protocol_goes_to_the_front_by_its_verb():
+def test_every_path_of_the_open_inference_protocol_is_known_with_its_verb():
     service = open_inference_http_service_pb2.DESCRIPTOR.services_by_name["OpenInferenceHttpService"]
     for method in service.methods:
         rule = method.GetOptions().Extensions[annotations_pb2.http]
@@ -222,8 +214,8 @@ def test_every_path_of_the_open_inference_protocol_goes_to_the_front_by_its_verb
             assert len(verbs) == 1 and verb.upper() in verbs[0], path
 
 
-def test_calls_to_the_front_are_buffered_up_to_the_largest_body_and_not_transcoded():
-    route = posted(HTTP.model_copy(update={"max_body_bytes": 5}))
+def test_posted_calls_are_buffered_up_to_the_largest_body_and_not_transcoded():
+    route = posted(Settings().model_copy(update={"max_body_bytes": 5}))
     filters = route["typed_per_filter_config"]
     assert filters["envoy.filters.http.buffer"]["buffer"] == {"max_request_bytes": 5}
     assert filters["envoy.filters.http.grpc_json_transcoder"]["disabled"]
@@ -231,42 +223,37 @@ def test_calls_to_the_front_are_buffered_up_to_the_largest_body_and_not_transcod
 
 
 def test_the_buffer_is_off_elsewhere_and_stands_before_the_router():
-    chain = http_filters(HTTP)
+    chain = http_filters(Settings())
     assert names(chain)[-2:] == ["buffer", "router"]
     assert chain[-2]["disabled"]
 
 
-def test_calls_to_the_front_have_the_time_and_the_retries_of_the_others():
-    there, transcoded = posted(HTTP)["route"], posted(Settings())["route"]
+def test_posted_calls_have_the_time_and_the_retries_of_transcoded_ones():
+    settings = Settings()
+    there = posted(settings)["route"]
+    transcoded = next(one["route"] for one in routes(settings) if one["match"].get("prefix") == "/")
     assert there["max_stream_duration"] == transcoded["max_stream_duration"]
     reasons = {"retry_on": "connect-failure,refused-stream,reset,retriable-status-codes"}
     assert there["retry_policy"] == {**transcoded["retry_policy"], **reasons, "retriable_status_codes": [503]}
 
 
-def test_the_fronts_cluster_is_predictions_but_for_protocol_and_health_checks():
-    settings = Settings(
-        prediction_addresses=HTTP.prediction_http_addresses, **HTTP.model_dump(include={"prediction_http_addresses"})
-    )
-    assert [one["name"] for one in clusters(settings)] == ["prediction", "prediction_http"]
-    there, prediction = prediction_http_cluster(settings), prediction_cluster(settings)
-    own = {"name", "typed_extension_protocol_options", "load_assignment", "health_checks"}
-    assert {key: prediction[key] for key in prediction.keys() - own} == {key: there[key] for key in there.keys() - own}
-    assert there["load_assignment"]["endpoints"] == prediction["load_assignment"]["endpoints"]
-    ours, theirs = there["health_checks"][0], prediction["health_checks"][0]
-    assert ours.pop("http_health_check") == {"path": "/healthz"}
-    assert theirs.pop("grpc_health_check") == {"service_name": ""}
-    assert ours == theirs
+def test_streams_and_other_calls_go_to_the_same_processes():
+    both = clusters(Settings(prediction_addresses=("unix:/run/a.sock", "unix:/run/b.sock")))
+    assert [one.pop("name") for one in both] == [CLUSTER, UNARY_CLUSTER]
+    assert [one["load_assignment"].pop("cluster_name") for one in both] == [CLUSTER, UNARY_CLUSTER]
+    assert both[0] == both[1]
 
 
-def test_both_fronts_are_asked_for_the_health_that_is_wanted():
-    settings = HTTP.model_copy(update={"health_service": "a b"})
-    assert prediction_cluster(settings)["health_checks"][0]["grpc_health_check"] == {"service_name": "a b"}
-    asked = prediction_http_cluster(settings)["health_checks"][0]["http_health_check"]
-    assert asked == {"path": "/healthz?service=a%20b"}
+def test_prediction_is_asked_for_the_health_that_is_wanted():
+    settings = SOCKETS.model_copy(update={"health_service": "a b"})
+    asked = prediction_cluster(settings, CLUSTER)["health_checks"][0]["grpc_health_check"]
+    assert asked == {"service_name": "a b"}
+    asked = prediction_websocket_cluster(settings)["health_checks"][0]["http_health_check"]
+    assert asked["path"] == "/healthz?service=a%20b"
 
 
 def test_what_a_process_answers_never_takes_it_out():
-    found = prediction_cluster(Settings())["outlier_detection"]
+    found = prediction_cluster(Settings(), CLUSTER)["outlier_detection"]
     assert found["split_external_local_origin_errors"]
     assert {found[key] for key in found if key.startswith("enforcing_")} == {0}
 
@@ -277,8 +264,8 @@ SOCKETS = Settings(
 
 
 def test_there_are_no_websockets_without_an_address():
-    assert "upgrade_configs" not in str(routes(HTTP))
-    assert [one["name"] for one in clusters(SOCKETS)] == ["prediction", "prediction_websocket"]
+    assert "upgrade_configs" not in str(routes(Settings()))
+    assert [one["name"] for one in clusters(SOCKETS)] == [CLUSTER, UNARY_CLUSTER, "prediction_websocket"]
 
 
 def test_a_websocket_is_a_stream_of_its_own_cluster_and_not_transcoded():

@@ -20,11 +20,11 @@ async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
 
 
 @pytest.fixture
-async def front(mesh: Mesh, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the HTTP/1.1 front of `mesh`."""
-    settings = ServiceSettings(address=f"unix:{tmp_path}/g.sock", http_address="127.0.0.1:0", grace_seconds=0)
+async def front(mesh: Mesh) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of what the gateway calls of `mesh`."""
+    settings = ServiceSettings(address="127.0.0.1:0", grace_seconds=0)
     async with (
         build(settings, mesh.service.servicers) as server,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.http_port}") as client,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", http1=False, http2=True) as client,
     ):
         yield client

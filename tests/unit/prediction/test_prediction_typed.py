@@ -19,6 +19,7 @@ from predmesh_prediction.typed_contract import TypedContract
 from predmesh_prediction.validation import Validator
 from predmesh_prediction.values import json_example
 from predmesh_rpc.errors import NotFound, NotOffered
+from predmesh_rpc.grpc_frames import framed
 from predmesh_testing.refusals import refusal
 
 from tests.unit.compiler.generated_bundles import bundles
@@ -241,14 +242,13 @@ def test_an_output_that_is_not_finite_is_no_null() -> None:
     assert [repr(each) for each in told.scores] == ["nan", "inf", "-inf"]
 
 
-async def test_the_http_front_serves_it(front: httpx.AsyncClient) -> None:
+async def test_it_is_served_over_http(front: httpx.AsyncClient) -> None:
     flights = typed(FLIGHTS)
-    headers = {"content-type": "application/x-protobuf"}
-    answer = await front.post(f"{SERVICE}/Predict", content=one(FLIGHT).SerializeToString(), headers=headers)
-    assert answer.headers["grpc-status"] == "0"
-    assert 0 < flights.message("PredictResponse").FromString(answer.content).prediction.late_probability < 1
+    headers = {"content-type": "application/grpc"}
+    answer = await front.post(f"{SERVICE}/Predict", content=framed(one(FLIGHT).SerializeToString()), headers=headers)
+    assert 0 < flights.message("PredictResponse").FromString(answer.content[5:]).prediction.late_probability < 1
     path = "/predmesh.models.flight_dela.v1.FlightDelaService/Predict"
-    answer = await front.post(path, content=b"", headers=headers)
+    answer = await front.post(path, content=framed(b""), headers=headers)
     assert answer.headers["grpc-status"] == str(grpc.StatusCode.NOT_FOUND.value[0])
 
 

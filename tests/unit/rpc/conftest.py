@@ -123,7 +123,6 @@ def opened(tmp_path: Path) -> Callable[..., contextlib.AbstractAsyncContextManag
         address = "127.0.0.1:0" if way == "tcp" else f"unix:{tmp_path}/echo.sock"
         settings = ServiceSettings(
             address=address,
-            http_address=f"unix:{tmp_path}/http.sock" if way == "http" else "",
             default_deadline_seconds=default_seconds,
             stream_deadline_seconds=default_seconds,
             grace_seconds=0,
@@ -131,25 +130,24 @@ def opened(tmp_path: Path) -> Callable[..., contextlib.AbstractAsyncContextManag
         async with (
             build(settings, [(add_echo, echo)]) as server,
             connect(f"127.0.0.1:{server.port}" if server.port else address) as channel,
-            connect(f"http+unix:{tmp_path}/http.sock") as front,
             connect(f"h2+unix:{tmp_path}/echo.sock") as lean,
         ):
             stub = EchoStub(channel)
-            if way in ("http", "h2"):  # streams stay on gRPC
-                unary = EchoStub(front if way == "http" else lean)
+            if way == "h2":  # it carries no streams
+                unary = EchoStub(lean)
                 stub.Unary, stub.Unknown = unary.Unary, unary.Unknown
             yield stub
 
     return opened
 
 
-@pytest.fixture(params=["in-process", "unix", "tcp", "http", "h2"])
+@pytest.fixture(params=["in-process", "unix", "tcp", "h2"])
 async def stub(request: pytest.FixtureRequest, echo: Echo, opened: Any) -> AsyncIterator[EchoStub]:
     async with opened(request.param, echo) as stub:
         yield stub
 
 
-@pytest.fixture(params=["in-process", "unix", "http", "h2"])
+@pytest.fixture(params=["in-process", "unix", "h2"])
 async def hasty_stub(request: pytest.FixtureRequest, echo: Echo, opened: Any) -> AsyncIterator[EchoStub]:
     """A stub of a server whose default deadline is short."""
     async with opened(request.param, echo, 0.05) as stub:

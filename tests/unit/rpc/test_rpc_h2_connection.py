@@ -90,7 +90,6 @@ async def test_it_says_what_it_wants_and_takes_what_the_peer_wants(wire: Wire) -
     (kind, _, _, wanted), (grown, _, on, _), acknowledged = wire.sent()
     assert kind == h2.SETTINGS
     assert dict(h2.settings_of(wanted)) == {
-        h2.HEADER_TABLE_SIZE: 0,
         h2.ENABLE_PUSH: 0,
         h2.INITIAL_WINDOW_SIZE: h2.LARGEST,
     }
@@ -391,3 +390,16 @@ async def test_a_connection_that_ends_takes_no_call(wire: Wire, end: Callable[[C
     with pytest.raises(UnsentError):
         await wire.connection.exchange(HEAD, b"", None)
     assert wire.aborted
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"), [("AAE", "AAE="), ("AAE=", "AAE="), ("A", None)], ids=["bare", "whole", "none"]
+)
+async def test_binary_values_are_padded_and_those_that_are_none_left_out(
+    wire: Wire, value: str, kept: str | None
+) -> None:
+    call = await wire.ask()
+    trailers = h2.literals([("grpc-status", "0"), ("k-bin", value)])
+    wire.hear(h2.frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, 1, RESPONSE + trailers))
+    headers, _ = await call
+    assert headers.get("k-bin") == kept

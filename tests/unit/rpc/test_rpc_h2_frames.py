@@ -1,7 +1,6 @@
 """HTTP/2 as bytes, held against python-hyper's HPACK."""
 
 import base64
-import contextlib
 import itertools
 from typing import Any
 
@@ -111,40 +110,6 @@ def test_metadata_reads_as_it_was_written(pairs: list[tuple[str, str | bytes]]) 
         (b"content-type", b"application/grpc"),
         *((name.encode(), text) for (name, _), text in zip(pairs, texts, strict=True)),
     ]
-
-
-@given(st.lists(st.tuples(NAMES, TEXTS), max_size=5, unique_by=lambda pair: pair[0]), st.booleans())
-def test_headers_are_what_a_peer_without_a_table_encoded(pairs: list[tuple[str, str]], huffman: bool) -> None:
-    encoder = hpack.Encoder()
-    encoder.header_table_size = 0
-    named = [(name.encode(), value.encode("latin-1")) for name, value in pairs]
-    assert h2.headers_of(encoder.encode(named, huffman=huffman)) == dict(pairs)
-
-
-@given(st.binary(max_size=100))
-def test_any_block_is_headers_or_the_one_error(block: bytes) -> None:
-    with contextlib.suppress(BrokenError):
-        assert all(isinstance(value, str) for value in h2.headers_of(block).values())
-
-
-@pytest.mark.parametrize("block", [b"\xbe", b"\x3f\xe1\x1f", b"\x40\x01a"], ids=["table", "table of 4096", "cut off"])
-def test_a_block_that_needs_a_table_is_refused(block: bytes) -> None:
-    with pytest.raises(BrokenError):
-        h2.headers_of(block)
-
-
-def test_a_block_that_grows_beyond_its_bound_is_refused() -> None:
-    with pytest.raises(BrokenError):
-        h2.headers_of(b"\x82" * (h2.BLOCK_BYTES // 10))
-
-
-@pytest.mark.parametrize(
-    ("value", "kept"),
-    [("AAE", {"k-bin": "AAE="}), ("AAE=", {"k-bin": "AAE="}), ("A", {})],
-    ids=["bare", "whole", "none"],
-)
-def test_binary_values_are_padded_and_those_that_are_none_left_out(value: str, kept: dict[str, str]) -> None:
-    assert h2.headers_of(h2.literal("k-bin", value)) == kept
 
 
 def test_settings_that_are_cut_off_are_none() -> None:

@@ -1,4 +1,4 @@
-"""What the HTTP/1.1 front does that gRPC does not: REST paths, JSON errors, connections."""
+"""What servers do with requests that no gRPC client makes: REST paths, JSON errors, frames of messages."""
 
 import asyncio
 import base64
@@ -21,7 +21,7 @@ from predmesh.prediction.v1.prediction_http_service_pb2_grpc import (
 from predmesh_rpc import context
 from predmesh_rpc.channels import connect
 from predmesh_rpc.errors import InvalidInput, TooMuch, Violation
-from predmesh_rpc.server import Dependency, build
+from predmesh_rpc.server import Dependency, Server, build
 from predmesh_rpc.settings import ServiceSettings
 
 
@@ -47,19 +47,21 @@ class Rest(PredictionHttpServiceServicer):
         return httpbody_pb2.HttpBody(content_type="text/plain", data=said.encode())
 
 
+def http2(server: Server) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", http1=False, http2=True)
+
+
 @pytest.fixture
 def rest() -> Rest:
     return Rest()  # type: ignore[abstract]  # the other methods stay as generated
 
 
 @pytest.fixture
-async def client(rest: Rest, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    settings = ServiceSettings(
-        address=f"unix:{tmp_path}/g.sock", http_address="127.0.0.1:0", max_message_bytes=1000, grace_seconds=0
-    )
+async def client(rest: Rest) -> AsyncIterator[httpx.AsyncClient]:
+    settings = ServiceSettings(address="127.0.0.1:0", max_message_bytes=1000, grace_seconds=0)
     async with (
         build(settings, [(add_PredictionHttpServiceServicer_to_server, rest)]) as server,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.http_port}") as client,
+        http2(server) as client,
     ):
         yield client
 
@@ -100,30 +102,12 @@ async def test_a_client_that_leaves_stops_the_work(client: httpx.AsyncClient, re
     await asyncio.wait_for(rest.stopped.wait(), 5)
 
 
-async def test_requests_in_one_packet_are_answered_in_turn(client: httpx.AsyncClient) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
-    one = b"POST /v1/models/%b:predict HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx"
-    writer.write(one % b"first" + one % b"second")
-    said = await asyncio.wait_for(reader.readuntil(b"second/  x"), 5)
-    assert said.index(b"first/  x") < said.index(b"second/  x")
-    writer.close()
-
-
-async def test_what_is_no_http_is_answered_and_closed(client: httpx.AsyncClient) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
-    writer.write(b"\x16\x03\x01 no http\r\n\r\n")
-    assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400")
-    writer.close()
-
-
 async def test_a_kept_connection_that_was_lost_is_replaced(tmp_path: Path, rest: Rest) -> None:
-    settings = ServiceSettings(
-        address=f"unix:{tmp_path}/g.sock", http_address=f"unix:{tmp_path}/h.sock", grace_seconds=0
-    )
+    settings = ServiceSettings(address=f"unix:{tmp_path}/g.sock", grace_seconds=0)
     service = [(add_PredictionHttpServiceServicer_to_server, rest)]
     coding = (pb.PredictHttpRequest.SerializeToString, httpbody_pb2.HttpBody.FromString)
     path = "/predmesh.prediction.v1.PredictionHttpService/PredictHttp"
-    async with connect(f"http+unix:{tmp_path}/h.sock", safe_to_retry=[path[1:]]) as channel:
+    async with connect(f"h2+unix:{tmp_path}/g.sock", safe_to_retry=[path[1:]]) as channel:
         ask = channel.unary_unary(path, *coding)
         for _ in range(2):
             async with build(settings, service):
@@ -155,20 +139,6 @@ def told(answer: httpx.Response) -> tuple[str, str]:
     assert status.details[0].Unpack(info)
     assert status.message == unquote(answer.headers["grpc-message"])
     return answer.headers["grpc-status"], info.reason
-
-
-async def test_a_grpc_call_is_answered_with_its_status_in_trailers(client: httpx.AsyncClient) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
-    message = framed(asking("m"))
-    head = "POST %s HTTP/1.1\r\ncontent-type: application/grpc+proto\r\nx-request-id: me\r\ncontent-length: %d\r\n\r\n"
-    writer.write((head % (PREDICT, len(message))).encode() + message)
-    said = await asyncio.wait_for(reader.readuntil(b"x-request-id: me\r\n\r\n"), 5)
-    headers, _, body = said.partition(b"\r\n\r\n")
-    assert b"content-type: application/grpc\r\n" in headers and b"x-model: m" in headers
-    length, _, frame = body.partition(b"\r\n")
-    assert httpbody_pb2.HttpBody.FromString(frame[5 : int(length, 16)]).data == b"m/  "
-    assert said.endswith(b"\r\n0\r\ngrpc-status: 0\r\nx-request-id: me\r\n\r\n")
-    writer.close()
 
 
 GZIPPED = framed(gzip.compress(asking("m")), 1)
@@ -214,16 +184,6 @@ async def test_what_is_not_offered_is_said_as_grpc_does(client: httpx.AsyncClien
     assert told(await call(client, framed(b""), path)) == ("12", "ERROR_REASON_NOT_OFFERED")
 
 
-@pytest.mark.parametrize("kind", ["application/grpc", "application/x-protobuf"])
-@pytest.mark.parametrize("method", ["Down", "Up", "Both"])
-async def test_a_stream_is_not_offered(tmp_path: Path, echo_registration: Any, kind: str, method: str) -> None:
-    settings = ServiceSettings(address=f"unix:{tmp_path}/g.sock", http_address="127.0.0.1:0", grace_seconds=0)
-    async with build(settings, [echo_registration]) as server, httpx.AsyncClient() as client:
-        url = f"http://127.0.0.1:{server.http_port}/predmesh.test.v1.EchoService/{method}"
-        answer = await client.post(url, content=framed(b""), headers={"content-type": kind})
-    assert answer.headers["grpc-status"] == "12"
-
-
 async def test_binary_and_repeated_metadata_arrive(client: httpx.AsyncClient, rest: Rest) -> None:
     sent = [("k-bin", "AAH/"), ("k-bin", "AA==,AQ"), ("a", "1"), ("a", "2"), ("content-type", "application/grpc")]
     await client.post(PREDICT, content=framed(asking("m")), headers=sent)
@@ -246,17 +206,17 @@ async def test_an_unknown_query_parameter_is_named(client: httpx.AsyncClient) ->
     assert named == ["body.data", "colour"]
 
 
-async def test_a_load_balancer_is_told_how_the_process_is(tmp_path: Path, rest: Rest) -> None:
+async def test_a_load_balancer_is_told_how_the_process_is(rest: Rest) -> None:
     down = True
 
     async def check() -> None:
         if down:
             raise RuntimeError
 
-    settings = ServiceSettings(address=f"unix:{tmp_path}/g.sock", http_address="127.0.0.1:0", grace_seconds=0)
+    settings = ServiceSettings(address="127.0.0.1:0", grace_seconds=0)
     service = [(add_PredictionHttpServiceServicer_to_server, rest)]
-    async with build(settings, service, [Dependency("store", check)]) as server, httpx.AsyncClient() as client:
-        url = f"http://127.0.0.1:{server.http_port}/healthz"
+    async with build(settings, service, [Dependency("store", check)]) as server, http2(server) as client:
+        url = "/healthz"
         await server.health.refresh()
         assert [(await client.get(url + more)).status_code for more in ("", "?service=store")] == [503, 503]
         down = False

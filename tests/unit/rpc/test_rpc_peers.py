@@ -73,7 +73,6 @@ def start(echoes: list[Any], echo_registration: Any, tmp_path: Path) -> Start:
 
         settings = ServiceSettings(
             address=f"unix:{tmp_path}/g{number}.sock",
-            http_address=f"unix:{tmp_path}/h{number}.sock",
             grace_seconds=0,
         )
         async with build(settings, [(echo_registration[0], echoes[number])], [Dependency("bundles", check)]) as server:
@@ -84,7 +83,7 @@ def start(echoes: list[Any], echo_registration: Any, tmp_path: Path) -> Start:
 
 
 def address(folder: Path) -> str:
-    return ",".join(f"http+unix:{folder}/h{number}.sock" for number in range(2))
+    return ",".join(f"h2+unix:{folder}/g{number}.sock" for number in range(2))
 
 
 @pytest.fixture

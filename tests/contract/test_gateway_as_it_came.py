@@ -1,23 +1,27 @@
-"""Envoy sends REST calls with a body to prediction's HTTP front as they came, within the limits of the transcoded ones.
+"""Envoy sends REST calls with a body to prediction as they came, within the limits of the transcoded ones.
 
-The front here is a small server of the standard library, so that its answers can be chosen.
+Prediction here is a server of our own without gRPC, so that its answers can be chosen.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any
 
 import pytest
+from grpc_health.v1 import health_pb2
 from predmesh_gateway.settings import Settings
+from predmesh_rpc.grpc_frames import framed
+from predmesh_rpc.http_messages import HttpLimits, HttpRequest, HttpResponse
+from predmesh_rpc.http_server import HttpServer
+from predmesh_rpc.http_serving import Dialogue, InParts, Whole
 from predmesh_testing.envoy import Gateway, running_gateway
 
 PREDICT = "/v1/models/echo:predict"
@@ -34,34 +38,24 @@ class Front:
     held: threading.Event | None = None
 
 
-class _Server(ThreadingMixIn, UnixStreamServer):
-    daemon_threads = True
-    front: Front
+class _Answering:
+    def __init__(self) -> None:
+        self.front = Front()
 
+    def found(self, request: HttpRequest) -> Whole | InParts:
+        return InParts(self._healthy) if "/grpc.health" in request.target else Whole(self._answer)
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        front = self.server.front
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        front.requests.append((self.command, self.path, headers, len(body)))
+    async def _answer(self, request: HttpRequest) -> HttpResponse:
+        front = self.front
+        front.requests.append((request.verb, request.target, dict(request.headers), len(request.body)))
         if front.held:
-            front.held.wait(10)
-        answer = json.dumps({"bytes": len(body)}).encode()
-        self.send_response(front.statuses.pop(0) if front.statuses else 200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
+            await asyncio.to_thread(front.held.wait, 10)
+        status = front.statuses.pop(0) if front.statuses else 200
+        return HttpResponse(status, b"application/json", json.dumps({"bytes": len(request.body)}).encode())
 
-    def address_string(self) -> str:
-        return "unix"
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+    async def _healthy(self, dialogue: Dialogue) -> None:
+        well = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING).SerializeToString()
+        dialogue.respond(HttpResponse(200, b"application/grpc", framed(well), (), (("grpc-status", "0"),)))
 
 
 Post = Callable[..., tuple[int, dict[str, str], Any]]
@@ -70,8 +64,7 @@ Post = Callable[..., tuple[int, dict[str, str], Any]]
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[Gateway]:
     settings = Settings(
-        prediction_addresses=(f"unix:{folder / 'absent.sock'}",),
-        prediction_http_addresses=(f"unix:{folder / 'front.sock'}",),
+        prediction_addresses=(f"unix:{folder / 'front.sock'}",),
         max_body_bytes=MAX_BODY_BYTES,
         request_timeout_seconds=5,
     )
@@ -94,25 +87,34 @@ def calling(gateway: Gateway) -> Iterator[Post]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Server]:
-    with _Server(str(tmp_path_factory.mktemp("http") / "front.sock"), _Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("http")
 
 
 @pytest.fixture(scope="module")
-def gateway(server: _Server) -> Iterator[Gateway]:
-    with serving(Path(str(server.server_address)).parent) as running:
+def answering(folder: Path) -> Iterator[_Answering]:
+    answering, loop = _Answering(), asyncio.new_event_loop()
+    server = HttpServer(answering, HttpLimits(kept_bytes=2 * MAX_BODY_BYTES, most_bytes=2 * MAX_BODY_BYTES))
+    loop.run_until_complete(server.listen(f"unix:{folder / 'front.sock'}"))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield answering
+    asyncio.run_coroutine_threadsafe(server.drain(0), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture(scope="module")
+def gateway(answering: _Answering, folder: Path) -> Iterator[Gateway]:
+    with serving(folder) as running:
         yield running
 
 
 @pytest.fixture
-def front(server: _Server) -> Front:
-    server.front = Front()
-    return server.front
+def front(answering: _Answering) -> Front:
+    answering.front = Front()
+    return answering.front
 
 
 @pytest.fixture

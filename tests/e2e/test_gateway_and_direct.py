@@ -1,4 +1,4 @@
-"""A unary gRPC call is answered alike by grpcio and, through the gateway, by the HTTP/1.1 front."""
+"""A unary gRPC call is answered alike directly and through the gateway."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from google.rpc import status_pb2
 from predmesh.prediction.v1 import prediction_service_pb2 as pb
 from predmesh.prediction.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from predmesh_gateway import admin
-from predmesh_testing.envoy import FRONTS, Gateway, running_echo, running_gateway, settings_over
+from predmesh_testing.envoy import Gateway, running_echo, running_gateway, settings_over
 
 MIB = 1024 * 1024
 SERVICE = "/predmesh.prediction.v1.PredictionService"
@@ -35,14 +35,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def gateway(folder: Path) -> Iterator[Gateway]:
     metrics = f"unix:{folder / 'metrics.sock'}"
-    settings = settings_over("http", folder / "p.sock", request_timeout_seconds=5.0, keep_client_request_ids=True)
+    settings = settings_over(folder / "p.sock", request_timeout_seconds=5.0, keep_client_request_ids=True)
     with running_echo(folder / "p.sock", ECHO_METRICS_ADDRESS=metrics), running_gateway(settings, folder) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def channels(gateway: Gateway, folder: Path) -> Iterator[tuple[grpc.Channel, grpc.Channel]]:
-    """Straight to grpcio, and through the gateway to the HTTP front."""
+    """Straight to the process, and through the gateway."""
     with ExitStack() as stack:
         direct = stack.enter_context(grpc.insecure_channel(f"unix:{folder / 'p.sock'}"))
         yield direct, stack.enter_context(grpc.insecure_channel(gateway.address))
@@ -117,12 +117,12 @@ CASES = [
 
 
 @pytest.mark.parametrize(("method", "request_", "how"), CASES)
-def test_both_fronts_answer_alike(channels: Any, method: str, request_: bytes, how: dict[str, Any]):
-    direct, bridged = (outcome(channel, method, request_, **how) for channel in channels)
-    assert bridged == direct
+def test_both_ways_answer_alike(channels: Any, method: str, request_: bytes, how: dict[str, Any]):
+    direct, through = (outcome(channel, method, request_, **how) for channel in channels)
+    assert through == direct
 
 
-def test_both_fronts_hear_the_same_metadata(channels: Any):
+def test_both_ways_hear_the_same_metadata(channels: Any):
     metadata = [("k-bin", b"\0\1\xff"), ("k-bin", b""), ("a", "1"), ("a", "b%20 c"), ("traceparent", "00-1-2-01")]
     heard = []
     for channel in channels:
@@ -133,7 +133,7 @@ def test_both_fronts_hear_the_same_metadata(channels: Any):
     assert {"k-bin", "a", "traceparent", "user-agent"} <= heard[0].keys()
 
 
-@pytest.mark.parametrize("way", [0, 1], ids=["direct", "bridged"])
+@pytest.mark.parametrize("way", [0, 1], ids=["direct", "gateway"])
 def test_the_time_of_the_caller_is_kept(channels: Any, way: int):
     stub = PredictionServiceStub(channels[way])
     seconds = json.loads(stub.GetModel(pb.GetModelRequest(model="m"), timeout=1.5).model.description)["seconds"]
@@ -173,11 +173,10 @@ async def test_a_burst_is_answered_to_the_last_call(gateway: Gateway):
     assert [answer.model for answer in answers] == [str(number) for number in range(900)]
 
 
-@pytest.mark.parametrize("front", FRONTS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-async def test_a_process_that_ends_among_several_fails_no_call(tmp_path: Path, front: str, number: signal.Signals):
+async def test_a_process_that_ends_among_several_fails_no_call(tmp_path: Path, number: signal.Signals):
     sockets = [tmp_path / "a.sock", tmp_path / "b.sock"]
-    settings = settings_over(front, *sockets, health_interval_seconds=0.1)
+    settings = settings_over(*sockets, health_interval_seconds=0.1)
     answered = 0
     with (
         running_echo(sockets[0], ECHO_GRACE_SECONDS="5") as first,
@@ -200,7 +199,7 @@ async def test_a_process_that_ends_among_several_fails_no_call(tmp_path: Path, f
 
 
 async def test_a_process_that_dies_under_a_call_is_unavailable(tmp_path: Path):
-    settings = settings_over("http", tmp_path / "p.sock", retries=0)
+    settings = settings_over(tmp_path / "p.sock", retries=0)
     with running_echo(tmp_path / "p.sock"), running_gateway(settings, tmp_path) as gateway:
         async with grpc.aio.insecure_channel(gateway.address) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
