@@ -88,7 +88,7 @@ class Connection(Side[_Call]):
         number = self._begun(call)
         timer = None if expiry is None else self._loop.call_at(expiry, self._expire, call, self._heard)
         head = h2.header_frames(number, block if number > 1 else h2.NO_TABLE + block)
-        self._transport.write(b"".join((head, *self._sendable(number, call))))
+        self._write(b"".join((head, *self._sendable(number, call))))
         try:
             return await call.answer
         finally:
@@ -113,7 +113,7 @@ class Connection(Side[_Call]):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say what this side wants."""
         self._transport = transport
-        self._transport.write(_OPENING)
+        self._write(_OPENING)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Fail the calls under way."""
@@ -151,7 +151,7 @@ class Connection(Side[_Call]):
         """Forget a stream; with a *code* the peer is told to."""
         del self._streams[number]
         if code is not None:
-            self._transport.write(h2.numbered(h2.RST_STREAM, number, code))
+            self._write(h2.numbered(h2.RST_STREAM, number, code))
         self._room.set()
         if not self.usable and not self._streams:
             self.close()

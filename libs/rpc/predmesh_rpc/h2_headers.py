@@ -151,8 +151,9 @@ def _text(block: bytes, at: int) -> tuple[str, int]:
     return _inflated(data) if compressed else data.decode("latin-1"), at + size
 
 
+@lru_cache(maxsize=256)
 def _inflated(data: bytes) -> str:
-    """Text that was compressed by HPACK's Huffman code."""
+    """Text that was compressed by HPACK's Huffman code; what comes with every request is known."""
     state, parts = 0, []
     flags = HUFFMAN_COMPLETE
     for byte in data:

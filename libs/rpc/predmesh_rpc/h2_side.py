@@ -104,6 +104,10 @@ class Side(asyncio.Protocol, Generic[_Stream]):
             _log.warning("a peer does not speak HTTP/2 as it should", extra={"detail": str(error)})
             self.close()
 
+    def _write(self, frames: bytes) -> None:
+        """Send frames."""
+        self._transport.write(frames)
+
     def _sendable(self, number: int, stream: _Stream) -> Iterator[bytes]:
         """Frames of what the peer takes now of a stream."""
         while (
@@ -123,7 +127,7 @@ class Side(asyncio.Protocol, Generic[_Stream]):
         """Send what a window held back."""
         for number, stream in list(self._streams.items()):
             if stream.unsent and (data := b"".join(self._sendable(number, stream))):
-                self._transport.write(data)
+                self._write(data)
                 if not stream.unsent:
                     self._sent(number, stream)
 
@@ -132,7 +136,7 @@ class Side(asyncio.Protocol, Generic[_Stream]):
             self._owed += 1
             if self._owed > _MOST_REPLIES:
                 raise BrokenError("the peer asks and does not read")
-        self._transport.write(frame)
+        self._write(frame)
 
     def _data(self, frame: Frame) -> None:
         self._granted -= frame.size

@@ -280,6 +280,9 @@ class Wire:
 
     close = abort
 
+    def is_closing(self) -> bool:
+        return self.aborted
+
     def hear(self, data: bytes, cuts: list[int]) -> None:
         """Take *data* in pieces, until there is nobody."""
         edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
