@@ -49,7 +49,12 @@ def overload_manager(settings: Settings) -> Json:
 
 def to_yaml(settings: Settings) -> str:
     """The configuration as text that a person can read and Envoy takes."""
-    return yaml.dump(bootstrap(settings), Dumper=_Plain, sort_keys=False, width=120)
+    return as_yaml(bootstrap(settings))
+
+
+def as_yaml(configuration: Json) -> str:
+    """A configuration as text."""
+    return yaml.dump(configuration, Dumper=_Plain, sort_keys=False, width=120)
 
 
 class _Plain(yaml.SafeDumper):

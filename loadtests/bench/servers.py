@@ -30,7 +30,7 @@ from predmesh_testing.running import ROOT, RunningMesh, free_port
 
 from loadtests.bench.asking import Ask
 from loadtests.bench.scenarios import Route, Scenario, Server
-from loadtests.references.transcoding import write_descriptors
+from loadtests.references.transcoding import transcoding, write_descriptors
 
 FLIGHTS, WINE = (ROOT / "examples" / name / "build" / "bundle" for name in ("flights", "wine"))
 START_SECONDS = 30.0
@@ -142,7 +142,7 @@ def running_echoes(mesh: Started, answer: Path, model: str, folder: Path) -> Ite
     with (
         program_running("bare", bare, folder, "--socket", str(bare), "--answer", str(answer)) as bare_pid,
         program_running("dressed", dressed, folder, **clothes) as dressed_pid,
-        running_gateway(settings, folder) as gateway,
+        running_gateway(settings, folder, written=transcoding) as gateway,
     ):
         programs = {"bare": bare_pid, GATEWAY: gateway.process.pid}
         yield {

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from google.api import annotations_pb2
 from google.protobuf import descriptor_pb2
-from predmesh_gateway.settings import contract_descriptors
+from predmesh_gateway.bootstrap import as_yaml, bootstrap
+from predmesh_gateway.settings import Settings, contract_descriptors
 
 PACKAGE = "predmesh.prediction.v1"
 REST = "/v1/models/{model}:predict"
@@ -27,6 +28,18 @@ def transcoding_descriptors() -> descriptor_pb2.FileDescriptorSet:
     rule = methods["PredictionService/Predict"].options.Extensions[annotations_pb2.http]
     rule.post, rule.body = REST, "*"
     return found
+
+
+def transcoding(settings: Settings) -> str:
+    """The gateway's configuration, where no route is left untranscoded."""
+    configuration = bootstrap(settings)
+    for found in configuration["static_resources"]["listeners"]:
+        manager = found["filter_chains"][0]["filters"][0]["typed_config"]
+        for host in manager["route_config"]["virtual_hosts"]:
+            for route in host["routes"]:
+                if "route" in route:
+                    route.pop("typed_per_filter_config", None)
+    return as_yaml(configuration)
 
 
 def write_descriptors(path: Path) -> Path:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,12 +60,15 @@ def websockets(socket: Path) -> Path:
 
 
 @contextlib.contextmanager
-def running_gateway(settings: Settings, folder: Path) -> Iterator[Gateway]:
+def running_gateway(
+    settings: Settings, folder: Path, *, written: Callable[[Settings], str] = to_yaml
+) -> Iterator[Gateway]:
     """Starts a gateway on a free loopback port, and ends it.
 
     Args:
         settings: what to serve; addresses and the access log are replaced by ones of this run.
         folder: where its files go, short enough for unix sockets (100 characters).
+        written: what makes a configuration of settings.
 
     Raises:
         RuntimeError: it ended, or was not ready in time; the text holds its log.
@@ -77,7 +80,7 @@ def running_gateway(settings: Settings, folder: Path) -> Iterator[Gateway]:
             "access_log": str(folder / "access.log"),
         }
     )
-    with _running(settings, to_yaml(settings), folder) as gateway:
+    with _running(settings, written(settings), folder) as gateway:
         yield gateway
 
 
