@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from predmesh_rpc.addresses import AddressError, clear_stale, host_and_port, identity, private_files, socket_path
@@ -74,18 +73,6 @@ class HttpServer:
                         await self._left.wait()
         finally:
             self._end()
-
-    @asynccontextmanager
-    async def listening(self, address: str, *, grace_seconds: float) -> AsyncIterator[int]:
-        """Listen on *address* for the block, then drain; gives the TCP port or 0.
-
-        Raises:
-            AddressError: the address cannot be listened on.
-        """
-        try:
-            yield await self.listen(address)
-        finally:
-            await self.drain(grace_seconds)
 
     def opened(self, connection: Connection) -> bool:
         """Know *connection* until it is lost; False if there are too many, or the server ends."""

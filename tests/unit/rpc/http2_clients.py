@@ -251,13 +251,13 @@ class Place:
 @asynccontextmanager
 async def serving(answers: Answers | None = None, *, grace_seconds: float = 5, **limits: Any) -> AsyncIterator[Place]:
     server = HttpServer(answers or Answers(), HttpLimits(**{"kept_bytes": 100, "most_bytes": 1000, **limits}))
-    async with server.listening("127.0.0.1:0", grace_seconds=grace_seconds) as port:
-        place = Place(server, port)
-        try:
-            yield place
-        finally:
-            for client in place.clients:
-                await client.close()
+    place = Place(server, await server.listen("127.0.0.1:0"))
+    try:
+        yield place
+    finally:
+        for client in place.clients:
+            await client.close()
+        await server.drain(grace_seconds)
 
 
 class Wire:

@@ -31,13 +31,16 @@ from tests.unit.rpc.http2_clients import (
 
 async def test_a_request_gets_its_answer_over_a_unix_socket(tmp_path: Path) -> None:
     server = HttpServer(Answers(), HttpLimits(kept_bytes=100, most_bytes=1000))
-    async with server.listening(f"unix:{tmp_path / 's'}", grace_seconds=5):
+    await server.listen(f"unix:{tmp_path / 's'}")
+    try:
         client = Client(*await asyncio.open_unix_connection(tmp_path / "s"), raw=False)
         client.h2.initiate_connection()
         said = await client.answer(client.ask(b"hi", ("x-a", "b")))
         assert said.headers == {":status": "200", "content-type": "text/plain", "content-length": "14"}
         assert said.body == b"POST /x 2 hi b"
         await client.close()
+    finally:
+        await server.drain(5)
 
 
 @pytest.mark.parametrize(
