@@ -11,7 +11,7 @@ from pathlib import Path
 LONGEST_SOCKET_PATH = 100
 """Bytes; the kernel allows 107, and the supervisor appends its pid to one name while it starts."""
 
-LONGEST_SOCKET_NAME = max(len("supervisor.sock.4194304"), len("preprocessing.63-http.sock"))
+LONGEST_SOCKET_NAME = max(len("supervisor.sock.4194304"), len("prediction.63-ws.sock"))
 
 
 @dataclass(frozen=True, slots=True)
