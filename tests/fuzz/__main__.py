@@ -11,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-import httpx
-
 from tests.fuzz.judging import SECONDS, faults
 from tests.fuzz.memory import resident
 from tests.fuzz.requests import generated, misled
@@ -50,19 +48,6 @@ class Found:
     slowest_seconds: float = 0.0
 
 
-async def _sent(wire: Wire, shot: Shot) -> Reply:
-    """Send a request; one that only reads once more where the connection ends, as HTTP clients do (RFC 9110, 9.2.2).
-
-    A gateway that refuses a request before it has its body ends the connection, and the answer may be lost with it.
-    """
-    try:
-        return await wire.send(shot)
-    except httpx.ReadError:
-        if shot.verb != "GET":
-            raise
-        return await wire.send(shot)
-
-
 async def fuzz(wire: Wire, asked: Iterator[tuple[str, Shot]], found: Found) -> None:
     """Send what is *asked*, some at once, and judge each answer."""
 
@@ -71,7 +56,7 @@ async def fuzz(wire: Wire, asked: Iterator[tuple[str, Shot]], found: Found) -> N
             began = time.monotonic()
             try:
                 async with asyncio.timeout(2 * SECONDS):
-                    reply = await _sent(wire, shot)
+                    reply = await wire.send(shot)
             except Exception as error:  # whatever a client makes of an answer that is none
                 found.faults.append(f"{face} {shot.path[:80]}: {type(error).__name__} {error} {shot.bodies!r:.300}")
                 continue

@@ -272,9 +272,11 @@ class H2Serving(Side[_Exchange]):
             self._reply(h2.numbered(h2.WINDOW_UPDATE, exchange.number, size))
 
     def respond(self, exchange: _Exchange, response: HttpResponse) -> None:
-        """Send a whole response."""
+        """Send a whole response; to HEAD without its body, which would end the connection (RFC 9113, 8.1.1)."""
         body, trailers = response.body, response.trailers
         length = len(body) if body and trailers is None else None
+        if exchange.request.verb == "HEAD":
+            body = b""
         block = response_block(response.status, response.kind, length, response.headers)
         exchange.ending = b"" if trailers is None else _trailers(exchange.number, trailers)
         exchange.unsent = memoryview(body)

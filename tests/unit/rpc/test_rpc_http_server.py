@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
+import hpack
 import pytest
 from h2.connection import H2Connection
 from hypothesis import given, settings
@@ -41,6 +42,18 @@ async def test_a_request_gets_its_answer_over_a_unix_socket(tmp_path: Path) -> N
         await client.close()
     finally:
         await server.drain(5)
+
+
+async def test_head_is_told_the_length_and_gets_no_body() -> None:
+    async with serving() as place:
+        client = await place.connect(raw=True)
+        head = [(":method", "HEAD"), *POST[1:]]
+        client.write(wire.header_frames(1, wire.literals(head), ends=True), wire.header_frames(3, ASK, ends=True))
+        await client.until(lambda: wire.DATA in client.kinds())
+        flags, block = next((flags, block) for kind, flags, _, block in client.seen if kind == wire.HEADERS)
+        assert flags & wire.END_STREAM
+        assert dict(hpack.Decoder().decode(block))["content-length"] == str(len("HEAD /x 0  None"))
+        assert [stream for kind, _, stream, _ in client.seen if kind == wire.DATA] == [3]
 
 
 @pytest.mark.parametrize(
