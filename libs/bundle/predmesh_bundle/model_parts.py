@@ -26,14 +26,16 @@ def model_id(bundle: Bundle, bundle_id: str, folder: Path) -> str:
     if not _stands_alone(bundle.inference, folder):
         return bundle_id
     digest = hashlib.sha256(bundle.inference.model_dump_json().encode())
-    digest.update(files_hash(folder, model_files(bundle.inference, folder)).encode())
+    digest.update(files_hash(folder, _named(bundle.inference, folder)).encode())
     return f"{bundle.name}-{digest.hexdigest()[:16]}"
 
 
 def model_files(inference: Inference, folder: Path) -> list[Path]:
     """The files of the compiled bundle in *folder* that its model may read, in order."""
-    if not _stands_alone(inference, folder):
-        return stored_files(folder)
+    return _named(inference, folder) if _stands_alone(inference, folder) else stored_files(folder)
+
+
+def _named(inference: Inference, folder: Path) -> list[Path]:
     named = folder / inference.file
     return stored_files(named) if named.is_dir() else [named]
 
