@@ -10,7 +10,7 @@ from hpack.table import HeaderTable
 
 from predmesh_rpc import h2_frames as h2
 from predmesh_rpc.h2_frames import BLOCK_BYTES, BrokenError
-from predmesh_rpc.http_messages import Headers, line_of
+from predmesh_rpc.http_messages import ENDS_A_LINE, Headers
 
 TABLE_BYTES = 4096
 """The table that a peer may use; HTTP/2's own default."""
@@ -108,7 +108,10 @@ def header_block(headers: Headers) -> bytes:
     Raises:
         ValueError: a value would end its line, or is not of Latin-1.
     """
-    return b"".join([h2.literal(name, line_of(value)) for name, value in headers])
+    for _, value in headers:
+        if isinstance(value, str) and ENDS_A_LINE.search(value):
+            raise ValueError("a header holds a line break")
+    return h2.literals(headers)
 
 
 @lru_cache(maxsize=256)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import re
 from abc import abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +14,7 @@ from predmesh_rpc import h2_frames as h2
 from predmesh_rpc.h2_frames import BrokenError, Frame
 from predmesh_rpc.h2_headers import HeaderDecoder, header_block, response_block
 from predmesh_rpc.h2_side import Outgoing, Side, opening
-from predmesh_rpc.http_messages import Headers, HttpRequest, HttpResponse
+from predmesh_rpc.http_messages import ENDS_A_LINE, Headers, HttpRequest, HttpResponse
 from predmesh_rpc.http_serving import InParts, Serving, Whole
 
 _MOST_STREAMS = 1024
@@ -26,7 +25,6 @@ _MOST_UNSENT_BYTES = 64 * 1024
 _MOST_UNWRITTEN_BYTES = 16 * 1024
 _OPENING = opening({h2.MAX_CONCURRENT_STREAMS: _MOST_STREAMS, h2.INITIAL_WINDOW_SIZE: _WINDOW_BYTES})
 _NOTHING = memoryview(b"")
-_ENDS_A_LINE = re.compile("[\0\r\n]")
 
 _log = logging.getLogger(__name__)
 
@@ -442,7 +440,7 @@ def _request(pairs: list[tuple[str, str]]) -> HttpRequest | None:
         pseudo[name] = value
     headers = pairs[begins:]
     names, values = "".join([name for name, _ in headers]), "".join([value for _, value in pairs])
-    if len(pseudo) < begins or ":" in names or names != names.lower() or _ENDS_A_LINE.search(names + values):
+    if len(pseudo) < begins or ":" in names or names != names.lower() or ENDS_A_LINE.search(names + values):
         return None
     verb, target = pseudo.get(":method"), pseudo.get(":path")
     return HttpRequest(verb, target, headers, b"", 0) if verb and target else None

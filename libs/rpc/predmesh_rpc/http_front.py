@@ -135,9 +135,9 @@ class HttpFront:
                             await answer.send(message, at_hand)
             answer.end(at_hand)
         except Failed as failed:
-            answer.fail(_lines(*_told(failed)))
+            answer.fail(*_told(failed))
         except grpc.aio.AbortError:
-            answer.fail(_lines(*_aborted(wire)))
+            answer.fail(*_aborted(wire))
 
     async def _messages(self, entry: Entry, dialogue: Dialogue, encoding: str) -> AsyncGenerator[Any, None]:
         limit_bytes = self._table.limits.message_bytes
@@ -175,12 +175,12 @@ class _StreamedAnswer:
         self._begin(at_hand.initial_metadata)
         self._dialogue.end(_well(at_hand))
 
-    def fail(self, lines: Headers) -> None:
+    def fail(self, status: status_pb2.Status, trailing: Headers) -> None:
         """Say that it did not."""
         if self._begun:
-            self._dialogue.end(lines)
+            self._dialogue.end(_lines(status, trailing))
         else:
-            self._dialogue.respond(HttpResponse(200, GRPC_TYPE, b"", lines))
+            self._dialogue.respond(_FRAMED.failed(status, trailing))
 
     def _begin(self, headers: Headers) -> None:
         if not self._begun:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 Headers = Sequence[tuple[str, str | bytes]]
 """Names in lower case and values, in order; bytes travel in base64, as gRPC does."""
+
+
+ENDS_A_LINE = re.compile("[\0\r\n]")
+"""What no name and no value may hold."""
 
 
 @dataclass(slots=True)
@@ -61,15 +65,3 @@ class HttpLimits:
     kept_bytes: int
     most_bytes: int
     idle_seconds: float = 120.0
-
-
-def line_of(value: str | bytes) -> str:
-    """A header's value as it is sent.
-
-    Raises:
-        ValueError: it would end its line.
-    """
-    text = value if isinstance(value, str) else base64.b64encode(value).decode()
-    if "\n" in text or "\r" in text or "\0" in text:
-        raise ValueError("a header holds a line break")
-    return text
