@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -23,6 +22,7 @@ from predmesh_bundle.deploying import DeployError, deploy
 from predmesh_bundle.store import Store
 from predmesh_frame import Column, DataType, Frame
 from predmesh_frame.wire import frame_to_proto
+from predmesh_testing.waiting import until_then as until
 
 SERVICES = ("preprocessing", "explanation")
 BUNDLE = """\
@@ -84,15 +84,8 @@ def processes(home: Path) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
             variables = os.environ | {"PREDMESH_HOME": str(home), "PREDMESH_LOG_LEVEL": "WARNING"}
             started[name] = stack.enter_context(subprocess.Popen(command, env=variables))
             stack.callback(started[name].kill)
-        until(lambda: {member.service for member in Store(home / "store").members()} == set(SERVICES))
+        until(lambda: {member.service for member in Store(home / "store").members()} == set(SERVICES), 60)
         yield started
-
-
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition never came true"
-        time.sleep(0.02)
 
 
 def test_a_deployed_bundle_is_transformed_and_explained(

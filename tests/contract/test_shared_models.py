@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -27,6 +26,7 @@ from predmesh_rpc.channels import connect
 from predmesh_testing.models import MAKERS
 from predmesh_testing.triton import RunningTriton, needs_triton
 from predmesh_testing.triton import triton as triton  # a fixture
+from predmesh_testing.waiting import until
 
 pytestmark = needs_triton
 
@@ -83,14 +83,6 @@ async def served(running: RunningTriton) -> AsyncIterator[Served]:
         limits = AgentLimits(watch_seconds=0.2, probe_seconds=2, server_seconds=20)
         async with Agent(server, partial(plan, native=(), gpus=0), limits, lambda: datetime.now(UTC)) as agent:
             yield Served(running, server, agent)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.02)
 
 
 async def test_the_second_bundle_starts_no_process_and_the_last_one_ends_it(

@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -34,6 +34,7 @@ from predmesh_rpc.channels import connect
 from predmesh_rpc.errors import DependencyDown, FailedPrecondition
 from predmesh_testing.triton import RunningTriton, needs_triton, start_triton, triton_of_its_own
 from predmesh_testing.triton import triton as triton  # a fixture
+from predmesh_testing.waiting import until
 
 pytestmark = needs_triton
 
@@ -94,19 +95,12 @@ class Watched:
         for status in self.agent.statuses():
             await self.agent.unload(status.bundle_id)
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 20) -> None:
-        async with asyncio.timeout(seconds):
-            while True:
-                if condition():
-                    return
-                await asyncio.sleep(0.02)
-
     async def recovered(self, bundle_id: str, times: int = 1) -> None:
         def is_back() -> bool:
             status = self.agent.status(bundle_id)
             return status.recoveries >= times and status.state is State.READY
 
-        await self.until(is_back)
+        await until(is_back)
 
 
 @asynccontextmanager
@@ -188,7 +182,7 @@ async def test_a_model_that_cannot_load_says_why(watched: Watched, tmp_path: Pat
 async def test_a_load_goes_on_when_its_caller_leaves(watched: Watched, tmp_path: Path) -> None:
     bundle = stored(tmp_path / "a", "patient")
     caller = asyncio.create_task(watched.agent.load(bundle))
-    await watched.until(lambda: bool(watched.pids(bundle.bundle_id)))
+    await until(lambda: bool(watched.pids(bundle.bundle_id)))
     caller.cancel()
     await watched.agent.load(bundle)
     assert await watched.double(bundle.bundle_id, 1) == 2
@@ -215,7 +209,7 @@ async def test_a_fresh_triton_is_given_everything_again(own_triton: RunningTrito
         for bundle in bundles:
             await watched.agent.load(bundle)
         own_triton.kill()
-        await watched.until(lambda: watched.agent.status(bundles[0].bundle_id).state is State.RECOVERING)
+        await until(lambda: watched.agent.status(bundles[0].bundle_id).state is State.RECOVERING)
         with pytest.raises(DependencyDown):
             await watched.agent.check_server()
         with restarted(own_triton):
@@ -255,7 +249,7 @@ async def test_a_triton_deaf_to_sigterm_leaves_nothing_behind(own_triton: Runnin
     (bundle.folder / "stall").touch()
     async with watched_by_agent(own_triton) as watched:
         loading = asyncio.create_task(watched.server.load(plan(bundle, native=(), gpus=0)))
-        await watched.until(lambda: bool(watched.pids(bundle.bundle_id)))
+        await until(lambda: bool(watched.pids(bundle.bundle_id)))
         own_triton.process.terminate()
         await asyncio.to_thread(own_triton.process.wait, 20)
         loading.cancel()

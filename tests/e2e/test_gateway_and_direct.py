@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from predmesh.prediction.v1 import prediction_service_pb2 as pb
 from predmesh.prediction.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from predmesh_gateway import admin
 from predmesh_testing.envoy import Gateway, running_echo, running_gateway, settings_over
+from predmesh_testing.waiting import until
 
 MIB = 1024 * 1024
 SERVICE = "/predmesh.prediction.v1.PredictionService"
@@ -148,14 +149,6 @@ def in_flight(gateway: Gateway) -> int:
     page = admin.get(f"unix:{Path(gateway.settings.admin_address[5:]).parent / 'metrics.sock'}", "/metrics")
     (line,) = [line for line in page.splitlines() if "in_flight{" in line and '"GetModel"' in line]
     return int(float(line.split()[-1]))
-
-
-async def until(condition: Callable[[], bool], tries: int = 1000) -> None:
-    for _ in range(tries):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("the condition never came true")
 
 
 async def test_a_call_that_is_cancelled_stops_the_work(gateway: Gateway):

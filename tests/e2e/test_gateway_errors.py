@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from predmesh_gateway.bootstrap import to_yaml
 from predmesh_gateway.envoy import argv
 from predmesh_gateway.settings import Settings
 from predmesh_testing.envoy import Gateway, running_echo, running_gateway, settings_over
+from predmesh_testing.waiting import until_then as until
 
 MIB = 1024 * 1024
 GET_MODEL = "/predmesh.prediction.v1.PredictionService/GetModel"
@@ -237,10 +238,3 @@ def test_a_second_gateway_does_not_share_the_port(tmp_path: Path):
         done = subprocess.run(argv(settings, config), capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode != 0
     assert "Address already in use" in done.stderr
-
-
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition never came true"
-        time.sleep(0.01)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -12,6 +12,7 @@ import pytest
 import websockets
 from predmesh_gateway import admin
 from predmesh_testing.envoy import Gateway, running_echo, running_gateway, settings_over
+from predmesh_testing.waiting import until_then as until
 from websockets.sync.client import ClientConnection, connect
 
 ORIGIN = "https://app.example"
@@ -38,13 +39,6 @@ def in_flight(gateway: Gateway) -> int:
     page = admin.get(f"unix:{Path(gateway.settings.admin_address[5:]).parent / 'metrics.sock'}", "/metrics")
     (line,) = [line for line in page.splitlines() if "in_flight{" in line and '"StreamPredictHttp"' in line]
     return int(float(line.split()[-1]))
-
-
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition never came true"
-        time.sleep(0.01)
 
 
 def test_a_stream_brings_what_was_sent_and_keeps_its_type(rest: httpx.Client):

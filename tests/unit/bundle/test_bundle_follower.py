@@ -20,6 +20,7 @@ from predmesh_bundle.follower import Follower
 from predmesh_bundle.generation import Generation, LiveModel
 from predmesh_bundle.members import Member
 from predmesh_bundle.store import Store, StoredBundle
+from predmesh_testing.waiting import until
 
 WriteBundle = Callable[..., Path]
 
@@ -84,12 +85,6 @@ async def following(
     ) as follower:
         await until(lambda: any(each.service == service for each in store.members()))
         yield follower
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what others write into files wakes nobody
-            await asyncio.sleep(0.002)
 
 
 async def in_thread(function: Callable[..., Generation], *args: object, **options: object) -> Generation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 from predmesh_bundle.generation import EMPTY
@@ -12,6 +12,7 @@ from predmesh_inference.domain import Fault, InferenceFailed, LoadFailed, Server
 from predmesh_inference.planning import plan
 from predmesh_rpc import deadline
 from predmesh_rpc.errors import DependencyDown, FailedPrecondition, NotFound
+from predmesh_testing.waiting import until
 
 from tests.unit.inference.inference_fakes import NOW, FakeServer, stored
 
@@ -31,14 +32,6 @@ async def agent(server: FakeServer) -> AsyncIterator[Agent]:
     limits = AgentLimits(watch_seconds=0.002, probe_seconds=1, server_seconds=0.1)
     async with Agent(server, lambda bundle: plan(bundle, native=(), gpus=0), limits, lambda: NOW) as made:
         yield made
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.001)
 
 
 async def test_a_loaded_model_is_ready_and_says_when_it_last_answered(agent: Agent, server: FakeServer) -> None:
