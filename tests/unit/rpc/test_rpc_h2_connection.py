@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from predmesh_rpc import h2_frames as h2
 from predmesh_rpc.h2_connection import Connection, UnsentError
 
+from tests.unit.rpc.broken_frames import ON_EITHER_SIDE
+
 LONGEST = 100_000
 HEAD = h2.request_head("/p.S/M")
 SETTINGS = h2.settings_frame({})
@@ -167,17 +169,7 @@ BROKEN = {
     "data first": h2.frame(h2.DATA, 0, 1, b"x"),
     "headers amid": h2.frame(h2.HEADERS, h2.END_HEADERS, 1, RESPONSE) * 2,
     "a table": h2.frame(h2.HEADERS, h2.END_HEADERS, 1, b"\xbe"),
-    "a push": h2.frame(h2.PUSH_PROMISE, h2.END_HEADERS, 1, bytes(4)),
-    "a short ping": h2.frame(h2.PING, 0, 0, bytes(7)),
-    "a short goodbye": h2.frame(h2.GOAWAY, 0, 0, bytes(7)),
-    "a short reset": h2.frame(h2.RST_STREAM, 0, 1, bytes(3)),
-    "settings of a stream": h2.frame(h2.SETTINGS, 0, 1, b""),
-    "settings cut off": h2.frame(h2.SETTINGS, 0, 0, bytes(5)),
-    "a frame size": h2.settings_frame({h2.MAX_FRAME_SIZE: 100}),
-    "a window": h2.settings_frame({h2.INITIAL_WINDOW_SIZE: 1 << 31}),
-    "no growth": h2.frame(h2.WINDOW_UPDATE, 0, 0, bytes(4)),
-    "growth beyond": h2.frame(h2.WINDOW_UPDATE, 0, 0, h2.LARGEST.to_bytes(4)),
-    "growth of a stream beyond": h2.frame(h2.WINDOW_UPDATE, 0, 1, h2.LARGEST.to_bytes(4)),
+    **ON_EITHER_SIDE,
 }
 
 
