@@ -42,7 +42,7 @@ from predmesh_compiler import typed_compiler
 from predmesh_rpc.channels import Channel, connect
 from predmesh_rpc.inprocess import InProcessChannel, InProcessServer
 from predmesh_rpc.server import build
-from predmesh_rpc.service import Service
+from predmesh_rpc.service import Service, settle
 from predmesh_rpc.settings import ServiceSettings
 from predmesh_rpc.table import Limits
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
@@ -183,6 +183,7 @@ async def running_mesh(
         await opening.open(predmesh_explanation.settings.Settings, predmesh_explanation.wiring, "explanation")
         await opening.inference(triton_address, triton_repository or home / "triton")
         await opening.prediction(triton_address)
+        settle()
         yield opening.mesh
 
 
