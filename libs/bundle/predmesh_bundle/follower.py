@@ -9,10 +9,11 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from predmesh_bundle.clock import FollowedClock
 from predmesh_bundle.generation import EMPTY, Generation
@@ -20,6 +21,8 @@ from predmesh_bundle.members import HEARTBEAT_SECONDS, LOST_SECONDS, Acknowledge
 from predmesh_bundle.store import Store, StoredBundle
 
 log = logging.getLogger(__name__)
+
+_Found = TypeVar("_Found")
 
 FIRST_RETRY_SECONDS = 0.5
 """Wait before a bundle that failed is tried again; doubles each time."""
@@ -91,7 +94,11 @@ class _Seen:
 
 
 class Follower:
-    """Follows the store for as long as its block is open."""
+    """Follows the store for as long as its block is open.
+
+    Files are written and read by a thread of its own: where others keep the disk busy, a rename takes 150 ms, and the
+    loop answers predictions.
+    """
 
     def __init__(
         self,
@@ -127,13 +134,14 @@ class Follower:
         self._answered: tuple[int, str | None] | None = None
         self._problems: dict[str, str] = {}
         self._changed = asyncio.Event()
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._tasks = asyncio.TaskGroup()
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Start following; the first generation is loaded in the background."""
         # Before anything is loaded, so that a deployer knows whom to wait for.
-        self._attempt("member file", self._announce)
+        await self._attempt("member file", self._announce())
         self._task = asyncio.create_task(self._run(), name=f"follower of {self._instance}")
         return self
 
@@ -144,7 +152,8 @@ class Follower:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        self._attempt("member file", lambda: self._store.leave(self._instance))
+        await self._attempt("member file", self._by_disk(self._store.leave, self._instance))
+        self._disk.shutdown(wait=False)
 
     @property
     def generation(self) -> Generation:
@@ -182,14 +191,13 @@ class Follower:
 
     async def _beat(self) -> None:
         while True:
-            self._attempt("member file", self._announce)
+            await self._attempt("member file", self._announce())
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
-    def _announce(self) -> None:
+    async def _announce(self) -> None:
         number = self._flipped.number if self._flipped else 0
-        self._store.announce(
-            Member(self._instance, self._service, os.getpid(), time.time(), socket.gethostname(), number)
-        )
+        member = Member(self._instance, self._service, os.getpid(), time.time(), socket.gethostname(), number)
+        await self._by_disk(self._store.announce, member)
 
     async def _pause(self) -> None:
         """Until a task here has ended, or it is time to look at the store again."""
@@ -202,23 +210,25 @@ class Follower:
         self._changed.clear()
 
     async def _step(self) -> None:
-        self._attempt("store", self._look)
+        await self._attempt("store", self._look())
         if self._seen is None:
             return
         self._start_loads(self._seen)
         if self._seen.proposed is not None:
-            self._answer(self._seen, self._seen.proposed)
+            await self._answer(self._seen, self._seen.proposed)
         await self._flip(self._seen.current)
-        self._drop_unused(self._seen)
+        await self._drop_unused(self._seen)
 
-    def _look(self) -> None:
+    async def _look(self) -> None:
         """Read the store where it has changed; on failure what was seen before stands."""
-        # The signature first: what changes while we read is then read again.
+        # The signature first: what changes while we read is then read again. Three stats wait for no disk.
         signature = self._store.signature()
         if self._seen is not None and self._seen.signature == signature:
             return
-        self.clock.follow(self._store.clock())
-        self._seen = _Seen(signature, self._store.current(), self._store.proposed())
+        clock = await self._by_disk(self._store.clock)
+        current = await self._by_disk(self._store.current)
+        self._seen = _Seen(signature, current, await self._by_disk(self._store.proposed))
+        self.clock.follow(clock)
 
     def _start_loads(self, seen: _Seen) -> None:
         for bundle_id in sorted(seen.wanted):
@@ -247,7 +257,7 @@ class Follower:
             log.info("bundle loaded", extra={"bundle_id": bundle_id})
             holding.succeeded()
 
-    def _answer(self, seen: _Seen, proposed: Generation) -> None:
+    async def _answer(self, seen: _Seen, proposed: Generation) -> None:
         """Acknowledge the proposal once all that is new is loaded; refuse it at the first failure."""
         new = [(bundle_id, self._holdings[bundle_id]) for bundle_id in sorted(seen.new)]
         errors = [f"{each}: {held.error}" for each, held in new if held.error and held.failed_for == proposed.number]
@@ -255,7 +265,7 @@ class Follower:
         if (error is None and not all(held.loaded for _, held in new)) or self._answered == (proposed.number, error):
             return
         answer = Acknowledgement(self._instance, self._service, error is None, error or "")
-        if self._attempt("answer", lambda: self._store.acknowledge(proposed.number, answer)):
+        if await self._attempt("answer", self._by_disk(self._store.acknowledge, proposed.number, answer)):
             self._answered = (proposed.number, error)
 
     async def _flip(self, current: Generation) -> None:
@@ -275,26 +285,30 @@ class Follower:
         self._flipped = current
         for bundle_id in current.bundle_ids & self._holdings.keys():
             self._holdings[bundle_id].routed = True
-        self._attempt("member file", self._announce)
+        await self._attempt("member file", self._announce())
 
-    def _drop_unused(self, seen: _Seen) -> None:
+    async def _drop_unused(self, seen: _Seen) -> None:
         used = seen.wanted | (self._flipped.bundle_ids if self._flipped else frozenset())
+        drained = []
         for bundle_id in sorted(self._holdings.keys() - used):
             holding = self._holdings[bundle_id]
             if holding.unload_at is None:
                 holding.unload_at = self._now() + (self._drain_seconds if holding.routed else 0.0)
                 if holding.task is not None:
                     holding.task.cancel()
-            if holding.task is None and self._may_drop(holding, holding.unload_at, seen.current.number):
-                self._start(holding, self._unload(bundle_id, holding))
+            late = self._now() - holding.unload_at
+            if holding.task is None and late >= 0:
+                drained.append((bundle_id, holding, not holding.routed or late > LOST_SECONDS))
+        if drained:
+            past = all(sure for *_, sure in drained) or await self._all_past(seen.current.number)
+            for bundle_id, holding, sure in drained:
+                if sure or past:
+                    self._start(holding, self._unload(bundle_id, holding))
 
-    def _may_drop(self, holding: _Holding, unload_at: float, number: int) -> bool:
-        """Whether nobody can still send requests to a bundle: it has drained, and the other members route past it."""
-        late = self._now() - unload_at
-        if late < 0 or not holding.routed or late > LOST_SECONDS:
-            return late >= 0
-        now = time.time()
-        return all(each.generation >= number for each in self._store.members() if each.live(now))
+    async def _all_past(self, number: int) -> bool:
+        """Whether no other member can still send requests to what generation *number* has not."""
+        members, now = await self._by_disk(self._store.members), time.time()
+        return all(each.generation >= number for each in members if each.live(now))
 
     async def _unload(self, bundle_id: str, holding: _Holding) -> None:
         holding.loaded = False
@@ -323,10 +337,13 @@ class Follower:
         holding = self._holdings.get(bundle_id)
         return holding is not None and holding.loaded
 
-    def _attempt(self, what: str, act: Callable[[], None]) -> bool:
+    async def _by_disk(self, act: Callable[..., _Found], *given: object) -> _Found:
+        return await asyncio.get_running_loop().run_in_executor(self._disk, act, *given)
+
+    async def _attempt(self, what: str, act: Awaitable[None]) -> bool:
         """Whether *act* went well; its failure is a problem of this service until it does."""
         try:
-            act()
+            await act
         except Exception as error:
             self._problem(what, str(error) or type(error).__name__)
             return False

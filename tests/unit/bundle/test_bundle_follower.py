@@ -3,22 +3,23 @@
 import asyncio
 import os
 import socket
+import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from predmesh_bundle.clock import FixedClock, parse_clock
+from predmesh_bundle.clock import Clock, FixedClock, parse_clock
 from predmesh_bundle.compiling import compile_bundle
 from predmesh_bundle.deploying import DeployError, Refused, TimedOut, deploy, undeploy
 from predmesh_bundle.follower import Follower
 from predmesh_bundle.generation import Generation, LiveModel
-from predmesh_bundle.members import Member
+from predmesh_bundle.members import Acknowledgement, Member
 from predmesh_bundle.store import Store, StoredBundle
 from predmesh_testing.waiting import until
 
@@ -69,6 +70,38 @@ class CountingStore(Store):
     def members(self) -> list[Member]:
         self.looks += 1
         return super().members()
+
+
+class SlowStore(Store):
+    """Its disk is busy with others, in what it is asked for by name."""
+
+    busy = ""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.entered, self.free = threading.Event(), threading.Event()
+        self.stuck = False
+
+    def _wait(self, what: str) -> None:
+        if what == self.busy:
+            self.entered.set()
+            self.stuck |= not self.free.wait(20)
+
+    def announce(self, member: Member) -> None:
+        self._wait("announce")
+        super().announce(member)
+
+    def acknowledge(self, number: int, answer: Acknowledgement) -> None:
+        self._wait("acknowledge")
+        super().acknowledge(number, answer)
+
+    def clock(self) -> Clock:
+        self._wait("clock")
+        return super().clock()
+
+    def leave(self, instance: str) -> None:
+        self._wait("leave")
+        super().leave(instance)
 
 
 @asynccontextmanager
@@ -383,3 +416,17 @@ async def _history(store: Store, write_bundle: WriteBundle, steps: list[tuple[st
         await until(lambda: one.generation == two.generation == store.current())
         live = store.current().bundle_ids
         await until(lambda: features.held == live and inference.held == live)
+
+
+@pytest.mark.parametrize("busy", ["announce", "acknowledge", "clock", "leave"])
+async def test_the_loop_goes_on_while_the_disk_is_busy(tmp_path: Path, write_bundle: WriteBundle, busy: str) -> None:
+    store = SlowStore(tmp_path / "store")
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(following(store, FakeLoader()))
+        store.busy = busy
+        work = asyncio.create_task(stack.aclose() if busy == "leave" else in_thread(deploy, store, write_bundle()))
+        await until(store.entered.is_set)  # which the loop of this test sees while the store waits
+        assert not work.done()
+        store.free.set()
+        await work
+    assert not store.stuck
