@@ -1,4 +1,4 @@
-"""What a server of the mesh says to requests: gRPC, REST, and how it fares.
+"""What a server of the mesh says to requests of gRPC and REST.
 
 A REST path of google.api.http whose method speaks google.api.HttpBody takes the body as it comes; its errors are the
 Status as JSON. Everything else is gRPC, with the same edge around the servicers.
@@ -14,7 +14,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 import grpc
 from google.protobuf import json_format
@@ -34,9 +34,6 @@ from predmesh_rpc.tracing import server_span
 
 GRPC_TYPE = b"application/grpc"
 """Content type of a message in gRPC's frame; requests may add to it, ``application/grpc+proto``."""
-
-HEALTH_PATH = "/healthz"
-"""What a load balancer asks, with ``?service=NAME`` for a part: 200 while it is well, else 503."""
 
 GUARD_BYTES = 64 * 1024 * 1024
 """Longest body waited for, so that the caller hears why it is refused; or four times the longest taken."""
@@ -65,9 +62,8 @@ _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 class HttpFront:
     """Answers the methods of a table."""
 
-    def __init__(self, table: Table, *, serving: Callable[[str], bool], traced: bool = False) -> None:
+    def __init__(self, table: Table, *, traced: bool = False) -> None:
         self._table = table
-        self._serving = serving
         self._traced = traced
         self._rest = RestPaths(sorted(table.services))
 
@@ -100,13 +96,7 @@ class HttpFront:
             assert entry is not None, "the paths are of the table's own services"
             if not entry.streams:
                 return Whole(partial(self._call, entry, _Rest(rest, variables, query)))
-        if path == HEALTH_PATH and request.verb == "GET":
-            return Whole(self._tell_health)
         return Whole(_tell_unknown)
-
-    async def _tell_health(self, request: HttpRequest) -> HttpResponse:
-        name = dict(parse_qsl(request.target.partition("?")[2])).get("service", "")
-        return HttpResponse(200 if self._serving(name) else 503, b"text/plain", b"")
 
     async def _call(self, entry: Entry, dialect: _Dialect, request: HttpRequest) -> HttpResponse:
         headers = dict(request.headers)

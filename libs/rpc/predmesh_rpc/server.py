@@ -103,7 +103,7 @@ class Server:
         self._table.add(health_pb2_grpc.add_HealthServicer_to_server, self.health, own)
         reflected = Reflection(fixed, self._table.contracts)
         self._table.add(reflection_pb2_grpc.add_ServerReflectionServicer_to_server, reflected, own)
-        front = HttpFront(self._table, serving=self.health.serving, traced=bool(self._settings.otlp_endpoint))
+        front = HttpFront(self._table, traced=bool(self._settings.otlp_endpoint))
         self._http = HttpServer(front, front.limits)
         for address in self._settings.addresses:
             port = await self._http.listen(address)

@@ -27,7 +27,7 @@ from predmesh_rpc import context
 from predmesh_rpc.addresses import clear_stale, host_and_port, private_files, socket_path
 from predmesh_rpc.edge import Failed
 from predmesh_rpc.errors import InvalidInput, PermissionDenied, PredmeshError, TooMuch
-from predmesh_rpc.http_front import HEALTH_PATH, error_document, metadata_of
+from predmesh_rpc.http_front import error_document, metadata_of
 from predmesh_rpc.inprocess_calls import InProcessContext
 from predmesh_rpc.rest_paths import WEBSOCKET, RestPath, RestPaths
 from predmesh_rpc.status import from_status, to_status
@@ -39,6 +39,9 @@ ASKED_HEADER = "x-predmesh-origin"
 
 ALLOWED_HEADER = "x-predmesh-allowed-origin"
 """The one other origin whose pages may open WebSockets; of the gateway, as ASKED_HEADER."""
+
+HEALTH_PATH = "/healthz"
+"""What the gateway asks, with ``?service=NAME`` for a part: 200 while it is well, else 503."""
 
 MESSAGE_BYTES = 1024 * 1024
 """Longest message taken; a longer one closes the WebSocket with 1009."""

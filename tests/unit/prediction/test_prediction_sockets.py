@@ -7,8 +7,10 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 import pytest
+from predmesh_rpc.health import Dependency
 from predmesh_rpc.server import Server, build
 from predmesh_rpc.settings import ServiceSettings
 from predmesh_rpc.socket_front import SocketFront
@@ -55,6 +57,25 @@ async def test_each_message_is_answered_as_its_row_would_be_alone(mesh: Mesh, se
     assert (first["index"], second["index"]) == (0, 1)
     alone = without_timings(await post(mesh, {"instances": [FLIGHT]}))
     assert without_timings(second["response"]) == alone | {"requestId": "r-1-1", "predictionIds": ["r-1-1-0"]}
+
+
+async def test_the_gateway_is_told_how_the_process_is(mesh: Mesh, tmp_path: Path) -> None:
+    down = True
+
+    async def check() -> None:
+        if down:
+            raise RuntimeError
+
+    settings = ServiceSettings(address=f"unix:{tmp_path}/g.sock", websocket_address="127.0.0.1:0", grace_seconds=0)
+    async with build(settings, mesh.service.servicers, [Dependency("store", check)]) as server:
+        url = f"http://127.0.0.1:{server.websocket_port}/healthz"
+        async with httpx.AsyncClient() as client:
+            await server.health.refresh()
+            assert [(await client.get(url + more)).status_code for more in ("", "?service=store")] == [503, 503]
+            down = False
+            await server.health.refresh()
+            assert [(await client.get(url + more)).status_code for more in ("", "?service=store")] == [200, 200]
+            assert (await client.get(url + "?service=other")).status_code == 503
 
 
 async def test_a_bad_message_is_answered_in_its_place_and_the_rest_goes_on(server: Server) -> None:

@@ -21,7 +21,7 @@ from predmesh.prediction.v1.prediction_http_service_pb2_grpc import (
 from predmesh_rpc import context
 from predmesh_rpc.channels import connect
 from predmesh_rpc.errors import InvalidInput, TooMuch, Violation
-from predmesh_rpc.server import Dependency, Server, build
+from predmesh_rpc.server import Server, build
 from predmesh_rpc.settings import ServiceSettings
 
 
@@ -204,22 +204,3 @@ async def test_an_unknown_query_parameter_is_named(client: httpx.AsyncClient) ->
     assert (answer.status_code, document["code"]) == (400, 3)
     named = [each["field"] for each in document["details"][-1]["fieldViolations"]]
     assert named == ["body.data", "colour"]
-
-
-async def test_a_load_balancer_is_told_how_the_process_is(rest: Rest) -> None:
-    down = True
-
-    async def check() -> None:
-        if down:
-            raise RuntimeError
-
-    settings = ServiceSettings(address="127.0.0.1:0", grace_seconds=0)
-    service = [(add_PredictionHttpServiceServicer_to_server, rest)]
-    async with build(settings, service, [Dependency("store", check)]) as server, http2(server) as client:
-        url = "/healthz"
-        await server.health.refresh()
-        assert [(await client.get(url + more)).status_code for more in ("", "?service=store")] == [503, 503]
-        down = False
-        await server.health.refresh()
-        assert [(await client.get(url + more)).status_code for more in ("", "?service=store")] == [200, 200]
-        assert (await client.get(url + "?service=other")).status_code == 503
