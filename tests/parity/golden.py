@@ -379,7 +379,11 @@ def _choices() -> Iterator[Case]:
         yield why(f"an output that is {other!r}", _expected(INVALID, ((None, "output"),)), output=other)
     yield why("two wrong choices", _expected(INVALID, ((None, "top"), (None, "output"))), top=-1, output=7)
     wrong = ({**BASE, "small": 101},)
-    yield why("an unknown output of a wrong row", _expected(INVALID, ((None, "output"),)), wrong, output="scor")
+    both = _expected(INVALID, ((None, "output"), (0, "small")))
+    yield why("an unknown output of a wrong row", both, wrong, output="scor")
+    yield why("a wrong top of a wrong row", _expected(INVALID, ((None, "top"), (0, "small"))), wrong, top=-1)
+    three = _expected(INVALID, ((None, "top"), (None, "output"), (0, "small")))
+    yield why("two wrong choices of a wrong row", three, wrong, top=-1, output=7)
     unexplainable = Expected("FAILED_PRECONDITION", "ERROR_REASON_NOT_EXPLAINABLE")
     for name, rows in {"": (row,), " and a wrong row": wrong, " and no rows": ()}.items():
         yield Case(f"why of a model without reasons{name}", rows, (unexplainable,), explain={})

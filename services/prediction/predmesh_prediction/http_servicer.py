@@ -79,9 +79,11 @@ class PredictionHttpServicer(PredictionHttpServiceServicer):
         """Predict the rows of a JSON body and say why."""
         self._predictor.catalogue.find(request.model, request.version)
         document = _document(request, _EXPLAIN_KEYS)
-        top, output = _choices(document, request.model)
-        rows, packed = _rows(document, request.model)
-        answer = await self._predictor.explain(request.model, request.version, rows, output, top)
+        violations = Violations()
+        top, output = _choices(document, violations)
+        with violations.told_with(request.model):
+            rows, packed = _rows(document, request.model)
+        answer = await self._predictor.explain(request.model, request.version, rows, output, top, violations)
         return _json(explained_document(answer, columns=rows.columns is not None, packed=packed))
 
     def StreamPredictHttp(
@@ -128,10 +130,12 @@ class PredictionHttpServicer(PredictionHttpServiceServicer):
         """Predict the one row of a JSON body and say why."""
         self._predictor.catalogue.find(request.model, request.version)
         document = _document(request, (ROW, *_CHOICES))
-        top, output = _choices(document, request.model)
-        rows = _row(document, request.model)
+        violations = Violations()
+        top, output = _choices(document, violations)
+        with violations.told_with(request.model):
+            rows = _row(document, request.model)
         with of_one_row():
-            answer = await self._predictor.explain(request.model, request.version, rows, output, top)
+            answer = await self._predictor.explain(request.model, request.version, rows, output, top, violations)
         return _json(typed_explained_document(answer))
 
     async def GetContractHttp(self, request: pb.GetContractHttpRequest, context: Any) -> httpbody_pb2.HttpBody:
@@ -186,15 +190,14 @@ def _row(document: dict[str, Any], model: str) -> Rows:
     return Rows([document[ROW]])
 
 
-def _choices(document: dict[str, Any], model: str) -> tuple[int, str]:
-    violations = Violations()
+def _choices(document: dict[str, Any], violations: Violations) -> tuple[int, str]:
     given, output = (default if document.get(key) is None else document[key] for key, default in _DEFAULTS.items())
     top = integer(given)
     if top is None or isinstance(given, bool) or not 0 <= top <= _LARGEST_TOP:
         violations.add("top", f"must be a whole number, 0 for all or more, not {kind(given)}")
     if not isinstance(output, str):
         violations.add("output", f"must be the name of an output, not {kind(output)}")
-    violations.check(model)
+        output = ""
     return top or 0, output
 
 

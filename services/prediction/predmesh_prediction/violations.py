@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from predmesh_bundle.nearest import nearest
 from predmesh_rpc.errors import InvalidInput, Violation
@@ -59,3 +60,16 @@ class Violations:
         error = InvalidInput(INVALID, f"{first.field}: {first.description}{more}", self.listed, model=model)
         error.metadata["violations"] = str(self.count)
         raise error
+
+    @contextmanager
+    def told_with(self, model: str) -> Iterator[None]:
+        """Tell what was found so far together with what the block refuses a request for."""
+        try:
+            yield
+        except InvalidInput as error:
+            if error.reason != INVALID or not self.count:
+                raise
+            for each in error.violations:
+                self.add(each.field, each.reason_text, each.nearest)
+            self.count += int(error.metadata.get("violations", 0)) - len(error.violations)
+            self.check(model)

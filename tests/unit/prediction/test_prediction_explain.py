@@ -91,6 +91,24 @@ async def test_a_bad_choice_is_told_where(mesh: Mesh, document: dict[str, Any], 
     assert violation.field == field
 
 
+@pytest.mark.parametrize("rows", [[FLIGHT | {"carrier": 7}], [], 7], ids=["wrong row", "no rows", "no list"])
+@pytest.mark.parametrize(
+    ("document", "fields"),
+    [({"output": "late"}, ["output"]), ({"top": -1}, ["top"]), ({"top": -1, "output": 7}, ["top", "output"])],
+)
+async def test_bad_choices_and_bad_rows_are_told_together(
+    mesh: Mesh, rows: Any, document: dict[str, Any], fields: list[str]
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await mesh.http.ExplainHttp(http({"instances": rows} | document))
+    error = translate(caught.value, "")
+    places = [each.field.partition("[")[0] for each in error.violations]  # type: ignore[attr-defined]
+    # What is no list of rows is refused before it is known which outputs there are.
+    unknown = rows == 7 and document == {"output": "late"}
+    assert places == (["instances"] if unknown else [*fields, "instances"])
+    assert error.metadata["violations"] == str(len(places))
+
+
 async def test_explanation_down_fails_the_request_by_default(mesh: Mesh) -> None:
     mesh.explanation.down = True
     with pytest.raises(grpc.aio.AioRpcError) as caught:
