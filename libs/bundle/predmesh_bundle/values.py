@@ -12,12 +12,23 @@ from predmesh_frame import DataType
 from predmesh_bundle.nearest import hint
 from predmesh_bundle.schema import Input, bound_text
 
+LARGEST_EXACT = 2**53 - 1
+"""Up to here a JSON number names one integer (RFC 8259, 6)."""
+
 _NUMBERS = (DataType.INT32, DataType.INT64, DataType.FLOAT, DataType.DOUBLE)
 
 
 def is_number(type: DataType) -> bool:
     """Whether values of *type* have an order and a range."""
     return type in _NUMBERS
+
+
+def exact(type: DataType, value: Any) -> Any:
+    """*value* as requests say it: its integers that no JSON number names are decimal strings."""
+    if isinstance(value, list | tuple):
+        return [exact(type, each) for each in value]
+    beyond = type is DataType.INT64 and isinstance(value, int) and abs(value) > LARGEST_EXACT
+    return str(value) if beyond else value
 
 
 def value_problem(given: Input, value: Any) -> str | None:

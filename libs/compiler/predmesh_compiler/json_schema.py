@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from predmesh_bundle.schema import Input, Output
+from predmesh_bundle.values import LARGEST_EXACT, exact
 from predmesh_frame import DataType
 
 from predmesh_compiler.contracts import Contract
@@ -16,7 +17,6 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 Schema = dict[str, Any]
 
-_EXACT = 2**53 - 1
 _INT32 = 2**31
 _DECIMAL = "^[+-]?[0-9]{1,20}$"
 _TIME = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
@@ -65,17 +65,17 @@ def outputs_schema(contract: Contract) -> Schema:
 
 
 def example_row(inputs: Sequence[Input]) -> dict[str, Any]:
-    """A row of the inputs' examples."""
-    return {each.name: each.example for each in inputs}
+    """A row of the inputs' examples, as the mesh takes them."""
+    return {each.name: exact(each.type, each.example) for each in inputs}
 
 
 def _input_schema(each: Input, field: TypedField) -> Schema:
     schema = _nested(_taken(field), field.shape)
     if not each.required:
         schema = _or_null(schema)
-    schema |= _about(each, field) | {"examples": [each.example]}
+    schema |= _about(each, field) | {"examples": [exact(each.type, each.example)]}
     if each.default is not None:
-        schema["default"] = each.default
+        schema["default"] = exact(each.type, each.default)
     if each.personal:
         schema["x-personal"] = True
     return schema
@@ -96,8 +96,8 @@ def _taken(field: TypedField) -> Schema:
         case DataType.BOOL:
             return {"type": "boolean"}
         case DataType.INT32 | DataType.INT64:
-            most = _INT32 - 1 if field.type is DataType.INT32 else _EXACT
-            least = -_INT32 if field.type is DataType.INT32 else -_EXACT
+            most = _INT32 - 1 if field.type is DataType.INT32 else LARGEST_EXACT
+            least = -_INT32 if field.type is DataType.INT32 else -LARGEST_EXACT
             low = least if field.minimum is None else max(least, field.minimum)
             high = most if field.maximum is None else min(most, field.maximum)
             text = {"type": "string", "pattern": _DECIMAL}

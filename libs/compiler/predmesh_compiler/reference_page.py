@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from predmesh_bundle.contract_names import DESCRIPTORS, value_name
 from predmesh_bundle.schema import Input, bound_text
+from predmesh_bundle.values import exact
 from predmesh_frame import DataType
 
 from predmesh_compiler.contracts import Contract
@@ -68,7 +69,7 @@ def reference_page(contract: Contract) -> str:
 def control(given: Input) -> Control:
     """How an input is filled in."""
     if given.shape:
-        return Control("json", _json(given.example))
+        return Control("json", _json(exact(given.type, given.example)))
     if given.type is DataType.BOOL:
         return Control("boolean", _json(given.example), ("true", "false"))
     if given.type is DataType.TIMESTAMP:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from predmesh_bundle.schema import Input
+from predmesh_bundle.values import exact
 from predmesh_frame import Column, DataType
 from predmesh_frame.columns import Array, Mask
 
@@ -117,7 +118,7 @@ def compile_input(spec: Input) -> CompiledInput:
     plain = CompiledInput(spec.name, spec.type, spec.shape, spec.unit, spec.required, spec.personal, rule, fill)
     if spec.default is None:
         return plain
-    value = spec.default.isoformat() if isinstance(spec.default, datetime) else spec.default
+    value = spec.default.isoformat() if isinstance(spec.default, datetime) else exact(spec.type, spec.default)
     default = plain.array([value])
     if default is None:
         raise ValueError(f"input {spec.name!r}: its default {shown(value)} breaks its own rules")

@@ -24,7 +24,7 @@ CATEGORIES = st.lists(
 SHAPES = st.lists(st.integers(1, 3), max_size=3)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "int32": st.integers(-(2**31), 2**31 - 1),
-    "int64": st.integers(-(2**53), 2**53),  # Bounds are doubles.
+    "int64": st.integers(-(2**63), 2**63 - 1),
     "bool": st.booleans(),
     "float": st.floats(-(2.0**100), 2.0**100, width=32),
     "double": st.floats(allow_nan=False, allow_infinity=False),

@@ -1,10 +1,14 @@
 """Bounds of 64-bit integers stay exact, from the bundle to contract, schema, page and errors."""
 
+from typing import Any
+
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 from predmesh_bundle.schema import Bundle
 from predmesh_compiler import Contract, breaks, contract
 from predmesh_compiler.compiling import contract_files
+from predmesh_compiler.json_schema import example_row, inputs_schema
 from predmesh_prediction.validation import Validator
 from predmesh_rpc.errors import InvalidInput
 
@@ -29,6 +33,27 @@ def test_text_and_page_name_the_very_integers() -> None:
     assert f'min="{LOW}" max="{HIGH}"' in page
     assert f"Range: {LOW} to {HIGH}." in schema
     assert str(LOW - 1) not in proto + page + schema
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        pytest.param({"example": 2**53 - 1}, 2**53 - 1, id="the last number"),
+        pytest.param({"example": 2**53}, str(2**53), id="beyond"),
+        pytest.param({"example": -(2**63)}, str(-(2**63)), id="least of all"),
+        pytest.param({"example": str(2**53)}, str(2**53), id="written as text"),
+        pytest.param({"example": [1, 2**53], "shape": [2]}, [1, str(2**53)], id="in a list"),
+    ],
+)
+def test_an_example_is_written_as_the_mesh_takes_it(given: dict[str, Any], shown: Any) -> None:
+    parts = golden_contract("everything").bundle.model_dump(mode="json")
+    big = {"name": "big", "type": "int64", "required": False, "default": given["example"]} | given
+    made = contract(Bundle.model_validate(parts | {"inputs": [big]}))
+    schema = inputs_schema(made)
+    told = schema["properties"]["big"]
+    assert (example_row(made.bundle.inputs), told["examples"], told["default"]) == ({"big": shown}, [shown], shown)
+    Draft202012Validator(schema).validate({"big": shown})
+    assert Validator(made.bundle).of_instances([{"big": shown}]).rows == 1
 
 
 @pytest.mark.parametrize(
