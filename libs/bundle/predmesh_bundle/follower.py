@@ -248,7 +248,7 @@ class Follower:
     async def _load(self, bundle_id: str, holding: _Holding) -> None:
         proposed = self._seen.proposed if self._seen else None
         try:
-            await self._loader.load(self._store.bundle(bundle_id))
+            await self._loader.load(await self._by_disk(self._store.bundle, bundle_id))
         except Exception as error:
             log.warning("bundle cannot be loaded", extra={"bundle_id": bundle_id}, exc_info=True)
             holding.failed_for = proposed.number if proposed else None
