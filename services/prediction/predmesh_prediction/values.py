@@ -10,8 +10,9 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import orjson
+from predmesh_bundle.values import LARGEST_EXACT
 
-EXACT = 2**53
+EXACT = LARGEST_EXACT + 1
 """From here on a JSON number no longer names one integer."""
 
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,20}", re.ASCII)
